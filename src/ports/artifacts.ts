@@ -1,0 +1,31 @@
+/**
+ * Code as folders on this machine's disk, backed by blobs: the only room that unpacks archives.
+ *
+ * Guarantees
+ * - `unpack` accepts tar, tar.gz and zip. It refuses (`invalid_archive`, with the entry's name) absolute paths, `..`, links that
+ *   lead outside, devices, duplicate names, and (`archive_too_large`) more than `maxBytes` or `maxFiles` unpacked, whatever the headers say.
+ *   A refused archive leaves nothing behind.
+ * - `seal` is atomic: an artifact is either wholly there or not at all, across crashes too.
+ * - A sealed artifact's folder never changes; files are readable by every instance's user, never writable.
+ */
+export interface Artifacts {
+  /** A fresh private folder with the archive's files; the caller removes it with `discard`. */
+  unpack(source: string, limits: { maxBytes: number; maxFiles: number }): Promise<string>;
+  /** An empty private folder on the same file system. */
+  workspace(): Promise<string>;
+  discard(directory: string): Promise<void>;
+  /** Moves a folder's content into the store; the folder is gone afterwards. */
+  seal(directory: string): Promise<ArtifactInfo>;
+  /** The sealed folder's host path, rebuilt from blobs where this machine has lost it. Rejects with `not_found`. */
+  locate(artifact: string): Promise<string>;
+  info(artifact: string): Promise<ArtifactInfo>;
+  /** Removes artifacts that `used` does not name and that are older than `olderThanMs`. Resolves to how many. */
+  sweep(used: ReadonlySet<string>, olderThanMs: number): Promise<number>;
+}
+
+export interface ArtifactInfo {
+  /** SHA-256 (hex) of the folder's canonical listing (paths, modes, contents). */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly fileCount: number;
+}

@@ -1,0 +1,44 @@
+/**
+ * Append-only streams of events: invocation records, workflow histories.
+ *
+ * Guarantees
+ * - Within a stream, events have gapless sequence numbers from 1, also after trimming and reopening.
+ * - An `append` is all or nothing, and durable when its promise settles.
+ * - With `expect` (the stream's last sequence, 0 for an empty one) it rejects with `conflict` when another was faster.
+ * - `read` gives events in sequence order, `query` in time order (ties by sequence); both see every settled append.
+ * - `trim` removes from the old end only. Numbers of removed events are never used again.
+ *
+ * Stream names: 1–256 bytes, no NUL. Event data: bytes, up to 16 MiB each.
+ */
+export interface Journal {
+  /** Resolves to the sequence number of the last event appended. */
+  append(stream: string, events: readonly NewEvent[], options?: { expect?: number }): Promise<number>;
+  /** Events with sequence ≥ `from`. */
+  read(stream: string, from: number, limit: number): Promise<JournalEvent[]>;
+  /** Events with `fromTime` ≤ `at` < `toTime`. */
+  query(stream: string, range: JournalRange): Promise<JournalEvent[]>;
+  /** First and last sequence numbers kept; `{ first: last + 1, last }` where all are trimmed, `{1, 0}` for a new stream. */
+  bounds(stream: string): Promise<{ first: number; last: number }>;
+  /** Removes events below sequence `before`, or older than `olderThan`; resolves to how many. */
+  trim(stream: string, limit: { before?: number; olderThan?: number }): Promise<number>;
+  /** Names of the streams that have ever been appended to and not been deleted, by prefix, sorted. */
+  streams(prefix: string): Promise<string[]>;
+  deleteStream(stream: string): Promise<void>;
+}
+
+export interface NewEvent {
+  /** Milliseconds since the epoch; given by the caller. */
+  readonly at: number;
+  readonly data: Uint8Array;
+}
+
+export interface JournalEvent extends NewEvent {
+  readonly sequence: number;
+}
+
+export interface JournalRange {
+  readonly fromTime?: number;
+  readonly toTime?: number;
+  readonly newestFirst?: boolean;
+  readonly limit: number;
+}
