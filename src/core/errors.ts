@@ -40,6 +40,7 @@ export const catalogue = {
   no_instance: { kind: "transient", status: 503 },
   cancelled: { kind: "user", status: 499 },
   attempt_interrupted: { kind: "transient", status: 503 },
+  loop_detected: { kind: "user", status: 508 },
   too_old: { kind: "limit", status: 504 },
   // platform
   unavailable: { kind: "transient", status: 503 },

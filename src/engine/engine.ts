@@ -122,6 +122,8 @@ export interface InvocationRequest extends FunctionId {
   readonly body: Uint8Array | undefined;
   /** Shorter than the function's own timeout, where the caller wants that. */
   readonly timeoutMs?: number;
+  /** How long it may wait for an instance; absent: the function's `timeoutMs` and `startTimeoutMs` together. */
+  readonly patienceMs?: number;
   /** 1 where absent. */
   readonly attempt?: number;
   /** Given by the dispatcher, whose invocations have their id before they run. */

@@ -35,6 +35,11 @@ export interface Queue {
   depth(queue: string): Promise<{ waiting: number; leased: number; dead: number }>;
   /** When the next message becomes deliverable (a due message or the end of a lease); undefined where none is. */
   nextDueAt(queue: string): Promise<number | undefined>;
+  /**
+   * Ends every lease on the queue: its messages are deliverable at once (attempts keep counting), the receipts are worthless.
+   * For a server that starts as the only holder and finds the leases of its dead predecessor. Resolves to how many.
+   */
+  reclaim?(queue: string): Promise<number>;
 }
 
 export interface NewMessage {

@@ -62,6 +62,11 @@ export interface InstanceEvents {
   /** A line that user code wrote. `invocation` is undefined for output outside of any call. */
   log(invocation: string | undefined, line: LogLine): void;
   /**
+   * The program has come to the end of a call that was cancelled earlier (its late `end` or `error`, or its process is gone):
+   * the instance is clean again. Without this word the pool replaces a one-call-at-a-time instance 1 s after the cancel.
+   */
+  acknowledged?(invocation: string): void;
+  /**
    * User code calls another function through its context. Resolves to the answer; rejects with a VirgaError.
    * `parent` is the calling invocation.
    */
