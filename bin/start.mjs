@@ -1,0 +1,12 @@
+/** `npm start`: everything a bare host lacks, then `virga up` with the examples. */
+import { join } from "node:path";
+import { ensureDebianPackages, ensureNode, ensurePackages, handOver, packageRoot, runs } from "./host.mjs";
+
+const node = ensureNode();
+ensurePackages({ development: false });
+ensureDebianPackages([
+  { name: "bubblewrap", present: () => runs("bwrap", "--version") },
+  { name: "python3", present: () => runs("/usr/bin/python3", "--version") },
+  { name: "python3-pip", present: () => runs("/usr/bin/python3", "-m", "pip", "--version") || runs("uv", "--version") },
+]);
+handOver(node, [join(packageRoot, "bin", "virga.mjs"), "up", "--examples", ...process.argv.slice(2)]);
