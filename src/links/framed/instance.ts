@@ -54,6 +54,7 @@ export class FramedInstance implements Instance {
       failed: ({ message, stack, location }) =>
         this.#step?.reject(new VirgaError("start_failed", message, { stack, location, log: this.#tail() })),
       log: (invocation, line) => events.log(invocation, line),
+      acknowledged: (invocation) => events.acknowledged?.(invocation),
       callFunction: (parent, request) => events.callFunction(parent, request),
       closed: (reason) => this.#linkClosed(reason),
     };

@@ -22,6 +22,8 @@ export interface LinkHandlers {
   failed(failure: LoadFailure): void;
   /** `invocation` is undefined for a line outside of any call. */
   log(invocation: string | undefined, line: LogLine): void;
+  /** A call that was cancelled earlier has really come to its end in the program. */
+  acknowledged(invocation: string): void;
   callFunction(parent: string, request: NestedCall): Promise<NestedAnswer>;
   /**
    * Once, when nothing more can come; `reason` where the program broke the protocol or the socket failed.
@@ -64,6 +66,8 @@ export class FramedLink implements Carrier, FrameReceiver {
   readonly #handlers: LinkHandlers;
   readonly #reader = new FrameReader(this);
   readonly #calls = new Map<number, FramedCall>();
+  /** Calls that are over for their caller and not yet for the program: their ids, by stream. */
+  readonly #cancelled = new Map<number, string>();
   #nextStream = 1;
   #nested = 0;
   #greeted = false;
@@ -178,7 +182,8 @@ export class FramedLink implements Carrier, FrameReceiver {
     this.#calls.delete(call.stream);
   }
 
-  cancelled(_call: FramedCall, reason: "cancelled" | "timeout"): VirgaError {
+  cancelled(call: FramedCall, reason: "cancelled" | "timeout"): VirgaError {
+    this.#cancelled.set(call.stream, call.id);
     return reason === "timeout"
       ? new VirgaError("timeout", "The function did not finish before its deadline", {
           field: "limits.timeoutMs",
@@ -197,8 +202,7 @@ export class FramedLink implements Carrier, FrameReceiver {
         return this.#log(stream, bytes, start, end);
       case frame.end:
         if (end - start !== measurementBytes) throw violation("an `end` frame without its measurement");
-        this.#call(stream)?.ended(measurement(bytes, start));
-        return;
+        return this.#end(stream, bytes, start);
       case frame.window:
         if (end - start !== 4) throw violation("a `window` frame that is not 4 bytes long");
         this.#call(stream)?.granted(bytes.readUInt32BE(start));
@@ -236,10 +240,19 @@ export class FramedLink implements Carrier, FrameReceiver {
     this.#handlers.hello({ runtime: text(said.runtime) ?? "", version: text(said.version) ?? "" });
   }
 
+  #end(stream: number, bytes: Buffer, start: number): void {
+    const call = this.#call(stream);
+    if (call === undefined) this.#acknowledge(stream);
+    else call.ended(measurement(bytes, start));
+  }
+
   #result(stream: number, bytes: Buffer, start: number, end: number): void {
     const call = this.#call(stream);
-    if (call === undefined) return;
     const ends = end > start && (bytes[start]! & flagEnd) === 1;
+    if (call === undefined) {
+      if (ends) this.#acknowledge(stream);
+      return;
+    }
     const head = start + 1 + (ends ? measurementBytes : 0);
     const body = head + 6 <= end ? head + 6 + bytes.readUInt32BE(head + 2) : end + 1;
     if (body > end) throw this.#invalid(call, "its head is cut off");
@@ -265,7 +278,7 @@ export class FramedLink implements Carrier, FrameReceiver {
 
   #error(stream: number, bytes: Buffer, start: number, end: number): void {
     const call = this.#call(stream);
-    if (call === undefined) return;
+    if (call === undefined) return this.#acknowledge(stream);
     const said = object(bytes, start, end);
     const failure = readFailure(said);
     call.fail(
@@ -280,7 +293,7 @@ export class FramedLink implements Carrier, FrameReceiver {
   #log(stream: number, bytes: Buffer, start: number, end: number): void {
     if (end - start < 9) throw violation("a `log` frame without its head");
     const at = bytes.readDoubleBE(start + 1);
-    this.#handlers.log(stream === 0 ? undefined : this.#calls.get(stream)?.id, {
+    this.#handlers.log(this.#calls.get(stream)?.id ?? this.#cancelled.get(stream), {
       at: at > 0 && at < lastInstant ? at : Date.now(),
       stream: bytes[start] === 2 ? "stderr" : "stdout",
       text: bytes.toString("utf8", start + 9, end),
@@ -340,6 +353,13 @@ export class FramedLink implements Carrier, FrameReceiver {
   #refuse(stream: number, error: VirgaError): void {
     const message = error.message.slice(0, longestHead);
     this.writer.text(frame.refused, stream, JSON.stringify({ code: error.code, message }));
+  }
+
+  #acknowledge(stream: number): void {
+    const id = this.#cancelled.get(stream);
+    if (id === undefined) return;
+    this.#cancelled.delete(stream);
+    this.#handlers.acknowledged(id);
   }
 
   #isOpen(id: string): boolean {
