@@ -67,7 +67,7 @@ export function allTo(revision: number, before: readonly TrafficTarget[]): Traff
   let placed = false;
   for (const target of before) {
     if (target.tag === undefined) continue;
-    const takes = target.revision === revision && !placed;
+    const takes: boolean = target.revision === revision && !placed;
     placed ||= takes;
     targets.push({ revision: target.revision, weight: takes ? 100 : 0, tag: target.tag });
   }
