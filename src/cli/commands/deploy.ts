@@ -1,0 +1,165 @@
+import type { DeployResult, PlannedChange } from "../api.ts";
+import { confirmed } from "../ask.ts";
+import { command, type Context, outputOption, yesOption } from "../command.ts";
+import { DeployReport, planLines } from "../deploy-report.ts";
+import {
+  changedRoutes,
+  type DeployChoices,
+  deployFunction,
+  functionUrl,
+  planFunction,
+  putRoute,
+  requireSecrets,
+} from "../deployment.ts";
+import { exit } from "../exit.ts";
+import { printData } from "../output.ts";
+import { formatDuration, formatSize } from "../units.ts";
+import type { SourceArchive } from "../pack.ts";
+import type { ProjectFunction } from "../project.ts";
+
+export const deploy = command({
+  name: "deploy",
+  summary: "deploy a folder's functions, or a single file",
+  examples: [
+    "virga deploy                      the folder here, by its virga.yaml where it has one",
+    "virga deploy ./hello",
+    "virga deploy hello.ts --name hi",
+    "virga deploy --tag canary --traffic keep",
+  ],
+  arguments: { path: { kind: "optional", summary: "folder, file or virga.yaml", completes: "file" } },
+  options: {
+    name: { kind: "text", summary: "the function's name, or which one of the manifest's" },
+    tag: { kind: "text", summary: "a traffic tag for the new revision" },
+    traffic: {
+      kind: "text",
+      summary: "latest: the new revision takes the traffic; keep: it gets none",
+      choices: ["latest", "keep"],
+    },
+    dryRun: { kind: "flag", summary: "show what would change and stop" },
+    yes: yesOption,
+    output: outputOption,
+  },
+  async run(context, given, options) {
+    const { terminal } = context;
+    const [{ loadProject }, { packSource }] = await Promise.all([import("../project.ts"), import("../pack.ts")]);
+    const project = loadProject(given.path ?? ".", { name: options.name, from: terminal.directory });
+    const namespace = context.namespaceGiven ? context.namespace : (project.namespace ?? context.namespace);
+    const choices: DeployChoices = { tag: options.tag, traffic: options.traffic };
+    await requireSecrets(context.client, namespace, project.secrets);
+    const plans: FunctionPlan[] = [];
+    try {
+      for (const wanted of project.functions) {
+        const archive = await packSource(wanted.source);
+        plans.push({ wanted, archive, ...emptyPlan });
+        const { current, changes } = await planFunction(context.client, namespace, wanted, archive, choices);
+        const byHand = current !== undefined && !current.function.followLatest;
+        plans[plans.length - 1] = { wanted, archive, changes, isNew: current === undefined, byHand };
+      }
+      const routes = await changedRoutes(context.client, namespace, project);
+      printPlan(context, plans, routes);
+      if (options.dryRun) return exit.ok;
+      const harm = destructive(plans, routes, choices);
+      if (harm.length > 0 && !(await confirmed(terminal, `${harm.join("; ")}. Go on?`, options.yes))) {
+        terminal.note("nothing was changed");
+        return exit.failed;
+      }
+      const results: (DeployResult & { url: string })[] = [];
+      for (const plan of plans) results.push(await run(context, namespace, plan, choices));
+      for (const { wanted } of routes) await putRoute(context.client, namespace, wanted);
+      if (options.output === "json" || options.output === "yaml") {
+        await printData(terminal, options.output, results);
+      }
+    } finally {
+      await Promise.all(plans.map(({ archive }) => archive.discard()));
+    }
+    if (options.output !== "json" && options.output !== "yaml") {
+      for (const { name } of project.functions) terminal.print(functionUrl(context.client, namespace, name));
+    }
+    return exit.ok;
+  },
+});
+
+interface FunctionPlan {
+  readonly wanted: ProjectFunction;
+  readonly archive: SourceArchive;
+  readonly changes: readonly PlannedChange[];
+  readonly isNew: boolean;
+  /** Its traffic was set by hand, so that a new revision gets none of itself. */
+  readonly byHand: boolean;
+}
+
+type RouteChanges = Awaited<ReturnType<typeof changedRoutes>>;
+
+const emptyPlan = { changes: [], isNew: false, byHand: false };
+
+function printPlan({ terminal }: Context, plans: readonly FunctionPlan[], routes: RouteChanges): void {
+  for (const { wanted, archive, changes, isNew } of plans) {
+    const size = `${archive.fileCount} ${archive.fileCount === 1 ? "file" : "files"}, ${formatSize(archive.size)}`;
+    if (isNew) terminal.note(terminal.styleNote("green", `  + ${wanted.name}: new function (${size})`));
+    else if (changes.length === 0) terminal.note(`  = ${wanted.name}: unchanged`);
+    else terminal.note(terminal.styleNote("yellow", `  ~ ${wanted.name} (${size})`));
+    for (const line of planLines(terminal, changes)) terminal.note(line);
+  }
+  for (const { wanted, current } of routes) {
+    const place = routeText(wanted);
+    if (current === undefined) {
+      terminal.note(terminal.styleNote("green", `  + route ${place} → ${wanted.function}`));
+    } else {
+      terminal.note(
+        terminal.styleNote(
+          "yellow",
+          `  ~ route ${wanted.id}: ${routeText(current)} → ${current.function} becomes ${place} → ${wanted.function}`,
+        ),
+      );
+    }
+  }
+}
+
+function routeText(route: { method?: string | undefined; host?: string | undefined; path: string }): string {
+  return `${route.method ?? "ANY"} ${route.host ?? ""}${route.path}`;
+}
+
+/** Changes that take something away from those who use the functions now. */
+function destructive(plans: readonly FunctionPlan[], routes: RouteChanges, choices: DeployChoices): string[] {
+  const harm: string[] = [];
+  for (const { wanted, byHand, changes } of plans) {
+    if (byHand && choices.traffic === "latest") harm.push(`the traffic of ${wanted.name}, split by hand, is given up`);
+    if (changes.some(({ field, from, to }) => field === "public" && from === false && to === true)) {
+      harm.push(`${wanted.name} becomes public`);
+    }
+  }
+  for (const { wanted, current } of routes) {
+    if (current !== undefined && current.function !== wanted.function) {
+      harm.push(`route ${wanted.id} leaves ${current.function}`);
+    }
+  }
+  return harm;
+}
+
+async function run(
+  context: Context,
+  namespace: string,
+  { wanted, archive }: FunctionPlan,
+  choices: DeployChoices,
+): Promise<DeployResult & { url: string }> {
+  const { client, terminal, signal } = context;
+  const report = new DeployReport(terminal, wanted.name);
+  const started = performance.now();
+  let result: DeployResult;
+  try {
+    result = await deployFunction(client, namespace, wanted, archive, choices, report, signal);
+  } finally {
+    report.end();
+  }
+  const took = formatDuration(performance.now() - started);
+  const { number } = result.revision;
+  if (result.changed) terminal.note(`${terminal.styleNote("green", "✓")} ${wanted.name} revision ${number} (${took})`);
+  else terminal.note(`${terminal.styleNote("green", "✓")} ${wanted.name} is unchanged at revision ${number}`);
+  const share = result.function.traffic.find(({ revision }) => revision === number)?.weight ?? 0;
+  if (share === 0 && choices.traffic !== "keep") {
+    terminal.note(
+      `  revision ${number} gets no traffic, since it was set by hand: \`virga traffic ${wanted.name} ${number}=100\` moves it`,
+    );
+  }
+  return { ...result, url: functionUrl(client, namespace, wanted.name) };
+}

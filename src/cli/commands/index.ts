@@ -1,0 +1,78 @@
+import type { Command } from "../command.ts";
+import { complete, completion } from "./completion.ts";
+import { remove } from "./delete.ts";
+import { deploy } from "./deploy.ts";
+import { describe } from "./describe.ts";
+import { dev } from "./dev.ts";
+import { doctor } from "./doctor.ts";
+import {
+  deadLetters,
+  invocationCancel,
+  invocationGet,
+  invocationList,
+  invocationResult,
+  invocationRevive,
+} from "./invocation.ts";
+import { invoke } from "./invoke.ts";
+import { list } from "./list.ts";
+import { logs } from "./logs.ts";
+import { namespaceCreate, namespaceDelete, namespaceList } from "./namespace.ts";
+import { create } from "./new.ts";
+import { revisions } from "./revisions.ts";
+import { rollback } from "./rollback.ts";
+import { routeDelete, routeList, routeSet } from "./route.ts";
+import { secretDelete, secretList, secretSet } from "./secret.ts";
+import { status } from "./status.ts";
+import { tokenCreate, tokenDelete, tokenList, tokenShow } from "./token.ts";
+import { traffic } from "./traffic.ts";
+import { up } from "./up.ts";
+import { usage } from "./usage.ts";
+
+/** Every command, in the order of `virga --help`. */
+export const commands: readonly Command[] = [
+  up,
+  dev,
+  create,
+  deploy,
+  invoke,
+  list,
+  describe,
+  logs,
+  revisions,
+  rollback,
+  traffic,
+  remove,
+  invocationList,
+  invocationGet,
+  invocationResult,
+  invocationCancel,
+  deadLetters,
+  invocationRevive,
+  secretSet,
+  secretList,
+  secretDelete,
+  routeSet,
+  routeList,
+  routeDelete,
+  usage,
+  namespaceList,
+  namespaceCreate,
+  namespaceDelete,
+  tokenCreate,
+  tokenList,
+  tokenShow,
+  tokenDelete,
+  status,
+  doctor,
+  completion,
+  complete,
+];
+
+/** Nouns whose commands are verbs. */
+export const groups: Readonly<Record<string, string>> = {
+  invocation: "calls: their records, results, dead letters",
+  secret: "encrypted values for functions",
+  route: "custom routes to functions",
+  namespace: "tenants",
+  token: "credentials",
+};
