@@ -209,7 +209,7 @@ function valueOffset(document: Document, path: Path): number {
   for (let length = path.length; length > 0; length--) {
     const node = document.getIn(path.slice(0, length), true);
     if (!isNode(node) || node.range == null) continue;
-    if (length === path.length) return node.range[0];
+    if (length === path.length || typeof path[length - 1] === "number") return node.range[0];
     return keyOffset(document, path.slice(0, length - 1), path[length - 1] ?? "");
   }
   return isNode(document.contents) ? (document.contents.range?.[0] ?? 0) : 0;

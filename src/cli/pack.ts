@@ -95,6 +95,7 @@ async function walk(root: string, folder: string, rules: IgnoreRules, files: Sou
 function tarSource(file: SourceFile, onDisk: string): TarSource {
   if (file.kind === "link") return { type: "file", source: onDisk, target: file.path, mode: 0o777 };
   const mode = file.executable ? 0o755 : 0o644;
+  if (file.size === 0) return { type: "content", content: "", target: file.path, mode };
   return { type: "stream", content: Readable.from(contentOf(onDisk)), size: file.size, target: file.path, mode };
 }
 
