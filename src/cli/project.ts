@@ -46,6 +46,28 @@ export function loadProject(path: string, options: { name?: string | undefined; 
   return fromManifest(folder, manifest, options);
 }
 
+/** The project with settings from the command line before those of its one function. */
+export function withOverrides(project: Project, overrides: Settings): Project {
+  if (Object.keys(overrides).length === 0) return project;
+  const [only, second] = project.functions;
+  if (only === undefined || second !== undefined) {
+    throw new VirgaError(
+      "bad_request",
+      `settings on the command line are for one function, and there are ${project.functions.length}`,
+      {
+        fix: "choose one with --name, or write them into virga.yaml",
+      },
+    );
+  }
+  const settings: Settings = {
+    ...only.settings,
+    ...overrides,
+    ...merged("limits", only.settings, overrides),
+    ...merged("environment", only.settings, overrides),
+  };
+  return { ...project, functions: [{ ...only, settings }] };
+}
+
 export function manifestIn(folder: string): string | undefined {
   return manifestNames.map((name) => join(folder, name)).find((file) => existsSync(file));
 }
@@ -111,6 +133,10 @@ export function nameFrom(text: string): string {
     .replaceAll(/^-+|-+$/g, "");
   if (name !== "") return name;
   throw new VirgaError("bad_request", `no function name can be made of "${text}"`, { fix: "give one with --name" });
+}
+
+function merged(key: "limits" | "environment", before: Settings, after: Settings): Settings {
+  return before[key] === undefined && after[key] === undefined ? {} : { [key]: { ...before[key], ...after[key] } };
 }
 
 /** The same route gets the same id at every deploy. */

@@ -139,6 +139,25 @@ describe("deploy", () => {
     assert.equal(api.seen.filter(({ method, path }) => method === "PUT" && path.endsWith("/routes/users")).length, 2);
   });
 
+  test("settings on the command line come before the manifest's, for one function alone", async (t) => {
+    const api = await FakeApi.start(t);
+    const root = folder(t, {
+      "virga.yaml": "functions:\n  a: { memory: 64MiB, timeout: 1s, environment: { A: x } }\n  b: {}\n",
+      "handler.js": "1",
+    });
+    const options = { environment: api.environment, directory: root };
+    const argv = ["deploy", "--public", "--timeout", "2m", "--env", "B=y=z"];
+    assert.equal((await run(argv, options)).code, 2);
+    assert.equal((await run([...argv, "--name", "a"], options)).code, 0);
+    const { settings } = api.functions.get("a")?.revisions[0]?.["config"] as { settings: unknown };
+    assert.deepEqual(settings, {
+      public: true,
+      limits: { memoryMb: 64, timeoutMs: 120_000 },
+      environment: { A: "x", B: "y=z" },
+    });
+    assert.equal((await run(["deploy", "--name", "a", "--memory", "12"], options)).code, 2);
+  });
+
   test("-o json prints the results and nothing else", async (t) => {
     const api = await FakeApi.start(t);
     const root = folder(t, { "handler.js": "1", "virga.yaml": "functions: { a: {}, b: {} }" });

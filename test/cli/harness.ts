@@ -28,9 +28,12 @@ export async function run(argv: readonly string[], options: RunOptions = {}): Pr
   const stdout = collector(options.tty === true, options.onOutput);
   const stderr = collector(options.tty === true, options.onNote);
   const terminal = new Terminal({
-    stdin: Object.assign(options.stdin === undefined ? new PassThrough().end() : Readable.from([Buffer.from(options.stdin)]), {
-      isTTY: false,
-    }),
+    stdin: Object.assign(
+      options.stdin === undefined ? new PassThrough().end() : Readable.from([Buffer.from(options.stdin)]),
+      {
+        isTTY: false,
+      },
+    ),
     stdout: stdout.stream,
     stderr: stderr.stream,
     environment: { VIRGA_HOME: "/nonexistent", ...options.environment },

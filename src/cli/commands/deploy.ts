@@ -1,4 +1,5 @@
-import type { DeployResult, PlannedChange } from "../api.ts";
+import { VirgaError } from "../../core/errors.ts";
+import type { DeployResult, PlannedChange, Settings } from "../api.ts";
 import { confirmed } from "../ask.ts";
 import { command, type Context, outputOption, yesOption } from "../command.ts";
 import { DeployReport, planLines } from "../deploy-report.ts";
@@ -13,7 +14,7 @@ import {
 } from "../deployment.ts";
 import { exit } from "../exit.ts";
 import { printData } from "../output.ts";
-import { formatDuration, formatSize } from "../units.ts";
+import { formatDuration, formatSize, parseDuration, parseSize } from "../units.ts";
 import type { SourceArchive } from "../pack.ts";
 import type { ProjectFunction } from "../project.ts";
 
@@ -23,7 +24,7 @@ export const deploy = command({
   examples: [
     "virga deploy                      the folder here, by its virga.yaml where it has one",
     "virga deploy ./hello",
-    "virga deploy hello.ts --name hi",
+    "virga deploy hello.ts --name hi --public",
     "virga deploy --tag canary --traffic keep",
   ],
   arguments: { path: { kind: "optional", summary: "folder, file or virga.yaml", completes: "file" } },
@@ -35,14 +36,28 @@ export const deploy = command({
       summary: "latest: the new revision takes the traffic; keep: it gets none",
       choices: ["latest", "keep"],
     },
+    public: { kind: "flag", summary: "its URL needs no token" },
+    runtime: { kind: "text", summary: "node, python, binary, or with a version; detected where absent" },
+    handler: {
+      kind: "text",
+      placeholder: "file",
+      summary: "the file to load, optionally #export; detected where absent",
+    },
+    memory: { kind: "text", placeholder: "size", summary: "memory of one instance, such as 512MiB" },
+    timeout: { kind: "text", placeholder: "duration", summary: "longest run of one call, such as 30s" },
+    env: { kind: "list", placeholder: "NAME=value", summary: "an environment variable; may be repeated" },
     dryRun: { kind: "flag", summary: "show what would change and stop" },
     yes: yesOption,
     output: outputOption,
   },
   async run(context, given, options) {
     const { terminal } = context;
-    const [{ loadProject }, { packSource }] = await Promise.all([import("../project.ts"), import("../pack.ts")]);
-    const project = loadProject(given.path ?? ".", { name: options.name, from: terminal.directory });
+    const [{ loadProject, withOverrides }, { packSource }] = await Promise.all([
+      import("../project.ts"),
+      import("../pack.ts"),
+    ]);
+    const loaded = loadProject(given.path ?? ".", { name: options.name, from: terminal.directory });
+    const project = withOverrides(loaded, overridesOf(options));
     const namespace = context.namespaceGiven ? context.namespace : (project.namespace ?? context.namespace);
     const choices: DeployChoices = { tag: options.tag, traffic: options.traffic };
     await requireSecrets(context.client, namespace, project.secrets);
@@ -78,6 +93,48 @@ export const deploy = command({
     return exit.ok;
   },
 });
+
+interface SettingOptions {
+  readonly public: boolean;
+  readonly runtime: string | undefined;
+  readonly handler: string | undefined;
+  readonly memory: string | undefined;
+  readonly timeout: string | undefined;
+  readonly env: readonly string[];
+}
+
+/** Settings from the command line, checked as those of a manifest are. */
+function overridesOf(options: SettingOptions): Settings {
+  const memory = options.memory === undefined ? undefined : parseSize(options.memory);
+  if (options.memory !== undefined && (memory === undefined || memory === 0 || memory % 2 ** 20 !== 0)) {
+    throw refused("memory", `takes a whole number of MiB such as 512MiB, not "${options.memory}"`);
+  }
+  const timeout = options.timeout === undefined ? undefined : parseDuration(options.timeout);
+  if (options.timeout !== undefined && timeout === undefined) {
+    throw refused("timeout", `takes a duration such as 30s or 5m, not "${options.timeout}"`);
+  }
+  const environment: Record<string, string> = {};
+  for (const text of options.env) {
+    const [, name, value] = /^([A-Za-z_]\w*)=(.*)$/s.exec(text) ?? [];
+    if (name === undefined || value === undefined) throw refused("env", `takes NAME=value, not "${text}"`);
+    environment[name] = value;
+  }
+  const limits = {
+    ...(memory === undefined ? {} : { memoryMb: memory / 2 ** 20 }),
+    ...(timeout === undefined ? {} : { timeoutMs: timeout }),
+  };
+  return {
+    ...(options.public ? { public: true } : {}),
+    ...(options.runtime === undefined ? {} : { runtime: options.runtime }),
+    ...(options.handler === undefined ? {} : { handler: options.handler }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits }),
+    ...(options.env.length === 0 ? {} : { environment }),
+  };
+}
+
+function refused(option: string, problem: string): VirgaError {
+  return new VirgaError("bad_request", `--${option} ${problem}`, { field: option });
+}
 
 interface FunctionPlan {
   readonly wanted: ProjectFunction;
