@@ -1,0 +1,16 @@
+"""Starts a blank Python instance: everything is loaded but the user's code. File descriptor 3 is the instance link."""
+
+import os
+import sys
+
+_here = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, _here)
+
+import virga._preload  # noqa: E402,F401
+from virga._server import Server  # noqa: E402
+
+# The guest is whole in sys.modules now; its folder must not shadow a module of the user's.
+sys.path.remove(_here)
+
+if __name__ == "__main__":
+    Server(3).run()
