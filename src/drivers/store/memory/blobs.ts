@@ -1,0 +1,48 @@
+import { createHash } from "node:crypto";
+import { VirgaError } from "../../../core/errors.ts";
+import type { Clock } from "../../../ports/clock.ts";
+import type { Blobs } from "../../../ports/blobs.ts";
+
+export function createMemoryBlobs(clock: Clock): Blobs {
+  const blobs = new Map<string, { content: Uint8Array; storedAt: number }>();
+
+  return {
+    async put(content, { expect, maxBytes = Infinity } = {}) {
+      const hash = createHash("sha256");
+      const chunks: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of content) {
+        size += chunk.byteLength;
+        if (size > maxBytes) throw new VirgaError("request_too_large", `the content is over ${maxBytes} bytes`);
+        hash.update(chunk);
+        chunks.push(chunk.slice());
+      }
+      const digest = hash.digest("hex");
+      if (expect !== undefined && expect !== digest)
+        throw new VirgaError("bad_request", `the content's SHA-256 is ${digest}, not ${expect}`, {
+          fix: "Send it again; it changed or broke off on the way.",
+        });
+      if (!blobs.has(digest)) blobs.set(digest, { content: Buffer.concat(chunks), storedAt: clock.now() });
+      return { digest, size };
+    },
+    async get(digest) {
+      const found = blobs.get(digest);
+      if (found === undefined) throw new VirgaError("not_found", `there is no content ${digest}`);
+      return {
+        size: found.content.byteLength,
+        content: (async function* () {
+          if (found.content.byteLength > 0) yield found.content.slice();
+        })(),
+      };
+    },
+    async has(digest) {
+      return blobs.has(digest);
+    },
+    async delete(digest) {
+      blobs.delete(digest);
+    },
+    async *list() {
+      for (const [digest, { content, storedAt }] of blobs) yield { digest, size: content.byteLength, storedAt };
+    },
+  };
+}

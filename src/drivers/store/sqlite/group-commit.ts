@@ -1,0 +1,79 @@
+import type { DatabaseSync } from "node:sqlite";
+import { asVirgaError } from "../../../core/errors.ts";
+import { storageError } from "./storage-error.ts";
+
+interface Pending {
+  /** Changes the database. Throws before its first write where a condition does not hold. */
+  readonly change: () => unknown;
+  readonly settle: (value: never) => void;
+  readonly refuse: (error: unknown) => void;
+}
+
+/**
+ * All changes asked for in one turn of the event loop, in one transaction: one fsync for any number of writers.
+ * A promise settles after its COMMIT, and reads see nothing uncommitted, because a transaction begins and ends in one call.
+ */
+export class GroupCommit {
+  readonly #database: DatabaseSync;
+  readonly #afterCommit: (() => void)[] = [];
+  #pending: Pending[] = [];
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  run<T>(change: () => T): Promise<T> {
+    return new Promise<T>((settle, refuse) => {
+      if (this.#pending.length === 0) setImmediate(() => this.flush());
+      this.#pending.push({ change, settle, refuse });
+    });
+  }
+
+  /** For a change to call: done once it is committed, forgotten when it is rolled back. */
+  afterCommit(action: () => void): void {
+    this.#afterCommit.push(action);
+  }
+
+  flush(): void {
+    const group = this.#pending;
+    this.#pending = [];
+    if (group.length === 0) return;
+    const failure = this.#commit(group);
+    if (failure === undefined) return;
+    if (group.length === 1) group[0]?.refuse(failure);
+    // One of them is at fault, or the disk is full: alone, those that can still succeed do.
+    else
+      for (const one of group) {
+        const own = this.#commit([one]);
+        if (own !== undefined) one.refuse(own);
+      }
+  }
+
+  /** Undefined where it is committed and every promise has its answer. */
+  #commit(group: readonly Pending[]): Error | undefined {
+    const answers: (() => void)[] = [];
+    try {
+      this.#database.exec("BEGIN IMMEDIATE");
+      for (const { change, settle, refuse } of group) {
+        const notes = this.#afterCommit.length;
+        try {
+          const value = change();
+          answers.push(() => settle(value as never));
+        } catch (error) {
+          // SQLite's own errors may leave half a change behind; a condition that does not hold leaves none.
+          if (storageError(error) !== undefined) throw error;
+          this.#afterCommit.length = notes;
+          answers.push(() => refuse(asVirgaError(error)));
+        }
+      }
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+      this.#afterCommit.length = 0;
+      return storageError(error) ?? asVirgaError(error);
+    }
+    for (const action of this.#afterCommit.splice(0)) action();
+    for (const answer of answers) answer();
+    return undefined;
+  }
+}

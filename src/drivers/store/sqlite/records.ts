@@ -1,0 +1,168 @@
+import type { DatabaseSync } from "node:sqlite";
+import { VirgaError } from "../../../core/errors.ts";
+import type { Clock } from "../../../ports/clock.ts";
+import type { RecordChange, RecordEntry, RecordEvent, Records } from "../../../ports/records.ts";
+import { ChangeFeed } from "../change-feed.ts";
+import { checkKey, encodeValue } from "../checks.ts";
+import type { GroupCommit } from "./group-commit.ts";
+
+interface Row {
+  readonly key: string;
+  readonly value: string;
+  readonly revision: number;
+}
+
+/** How late an expiry may be told to watchers. */
+const sweepMs = 500;
+/** SQLite's way to say "no limit". */
+const unlimited = -1;
+
+export function createSqliteRecords(
+  database: DatabaseSync,
+  commit: GroupCommit,
+  clock: Clock,
+): Records & { close(): void } {
+  const select = database.prepare(
+    "SELECT key, value, revision FROM records WHERE key = ? AND (expires_at IS NULL OR expires_at > ?)",
+  );
+  const range = database.prepare(
+    "SELECT key, value, revision FROM records WHERE key >= ? AND key > ? AND (? = '' OR key < ?) AND (expires_at IS NULL OR expires_at > ?) ORDER BY key LIMIT ?",
+  );
+  const upsert = database.prepare(
+    "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision, expires_at = excluded.expires_at",
+  );
+  const remove = database.prepare("DELETE FROM records WHERE key = ?");
+  const bury = database.prepare(
+    "INSERT INTO deletions VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET revision = excluded.revision",
+  );
+  const unbury = database.prepare("DELETE FROM deletions WHERE key = ?");
+  const count = database.prepare("UPDATE counters SET value = value + 1 WHERE name = 'revision' RETURNING value");
+  const counted = database.prepare("SELECT value FROM counters WHERE name = 'revision'");
+  const expired = database.prepare("SELECT key FROM records WHERE expires_at <= ? ORDER BY expires_at, key");
+  const anyExpiry = database.prepare("SELECT 1 FROM records WHERE expires_at IS NOT NULL LIMIT 1");
+  const putsSince = database.prepare("SELECT key, value, revision FROM records WHERE revision > ? ORDER BY revision");
+  const deletionsSince = database.prepare("SELECT key, revision FROM deletions WHERE revision > ? ORDER BY revision");
+
+  const feed = new ChangeFeed();
+  let sweeping = false;
+  let closed = false;
+
+  const find = (key: string): Row | undefined => select.get(key, clock.now()) as Row | undefined;
+  const nextRevision = (): number => Number((count.get() as { value: number }).value);
+  const currentRevision = (): number => Number((counted.get() as { value: number }).value);
+
+  const takeOut = (key: string): void => {
+    if (remove.run(key).changes === 0) return;
+    const revision = nextRevision();
+    bury.run(key, revision);
+    commit.afterCommit(() => feed.publish({ kind: "delete", key, revision }));
+  };
+
+  const plan = (): void => {
+    if (sweeping || closed) return;
+    sweeping = true;
+    clock.after(sweepMs, () => {
+      sweeping = false;
+      if (closed) return;
+      const done = commit.run(() => {
+        for (const { key } of expired.all(clock.now()) as { key: string }[]) takeOut(key);
+        return anyExpiry.get() !== undefined;
+      });
+      // A full disk keeps expired keys on it for a while; no reader sees them, and the next sweep tries again.
+      done.then((more) => more && plan(), plan);
+    });
+  };
+  if (anyExpiry.get() !== undefined) plan();
+
+  const apply = (changes: readonly RecordChange[]): Promise<{ revision: number; wasThere: boolean }> => {
+    const prepared = changes.map((change) =>
+      "put" in change
+        ? { ...change, key: checkKey(change.put), text: encodeValue(change.put, change.value) }
+        : { ...change, key: checkKey(change.delete), text: undefined },
+    );
+    return commit.run(() => {
+      // Every condition before the first write: a batch is all or nothing, and its failure leaves nothing behind.
+      const changed = new Map<string, number>();
+      let wasThere = false;
+      for (const { key, expect, text } of prepared) {
+        const current = changed.get(key) ?? find(key)?.revision ?? 0;
+        wasThere = current !== 0;
+        if (expect !== undefined && expect !== current)
+          throw new VirgaError("conflict", `${key} is at revision ${current}, not ${expect}`, {
+            fix: "Read it again and repeat the change.",
+          });
+        changed.set(key, text === undefined ? 0 : -1);
+      }
+      for (const change of prepared) {
+        const { key, text } = change;
+        if (text === undefined) {
+          takeOut(key);
+          continue;
+        }
+        const ttlMs = "ttlMs" in change ? change.ttlMs : undefined;
+        const revision = nextRevision();
+        upsert.run(key, text, revision, ttlMs === undefined ? null : clock.now() + ttlMs);
+        unbury.run(key);
+        if (ttlMs !== undefined) plan();
+        commit.afterCommit(() => feed.publish({ kind: "put", key, value: JSON.parse(text), revision }));
+      }
+      return { revision: currentRevision(), wasThere };
+    });
+  };
+
+  const past = (prefix: string, from: number): RecordEvent<unknown>[] => {
+    const puts = (putsSince.all(from) as unknown as Row[]).map(({ key, value, revision }): RecordEvent<unknown> => ({
+      kind: "put",
+      key,
+      value: JSON.parse(value),
+      revision,
+    }));
+    const deletions = (deletionsSince.all(from) as unknown as Row[]).map(({ key, revision }): RecordEvent<unknown> => ({
+      kind: "delete",
+      key,
+      revision,
+    }));
+    return [...puts, ...deletions].filter(({ key }) => key.startsWith(prefix)).sort((a, b) => a.revision - b.revision);
+  };
+
+  return {
+    async get<T>(key: string) {
+      const row = find(checkKey(key));
+      return row === undefined ? undefined : entry<T>(row);
+    },
+    async put(key, value, options = {}) {
+      return (await apply([{ put: key, value, ...options }])).revision;
+    },
+    async delete(key, options = {}) {
+      return (await apply([{ delete: key, ...options }])).wasThere;
+    },
+    async batch(changes) {
+      return (await apply(changes)).revision;
+    },
+    async list<T>(prefix: string, { after = "", limit = unlimited }: { after?: string; limit?: number } = {}) {
+      const end = endOfPrefix(prefix);
+      return (range.all(prefix, after, end, end, clock.now(), limit) as unknown as Row[]).map((row) => entry<T>(row));
+    },
+    watch: <T>(prefix: string, from: number, signal: AbortSignal) =>
+      feed.watch(prefix, () => past(prefix, from), signal) as AsyncIterable<RecordEvent<T>>,
+    async revision() {
+      return currentRevision();
+    },
+    close() {
+      closed = true;
+    },
+  };
+}
+
+function entry<T>({ key, value, revision }: Row): RecordEntry<T> {
+  return { key, value: JSON.parse(value) as T, revision };
+}
+
+/** The least text above all that begin with the prefix; empty where there is none. */
+function endOfPrefix(prefix: string): string {
+  const points = [...prefix].map((character) => character.codePointAt(0) ?? 0);
+  for (let last = points.pop(); last !== undefined; last = points.pop())
+    // U+D800–U+DFFF are no characters.
+    if (last < 0x10ffff) return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
+  return "";
+}
