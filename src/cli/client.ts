@@ -2,7 +2,6 @@ import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { createInterface } from "node:readline";
 import { catalogue, type ErrorCode, VirgaError } from "../core/errors.ts";
 import type { Credentials } from "./credentials.ts";
 
@@ -123,16 +122,13 @@ export class Client {
       headers: { accept: "application/x-ndjson", ...options.headers },
     });
     try {
-      for await (const line of createInterface({ input: answer.body, crlfDelay: Infinity })) {
-        if (line.trim() !== "") yield JSON.parse(line) as T;
-      }
+      for await (const line of linesOf(answer.body)) yield JSON.parse(line) as T;
     } catch (error) {
-      throw this.#explain(error as Error);
+      throw error instanceof SyntaxError
+        ? new VirgaError("internal", `${this.url}${path} answered a line that is no JSON`, { cause: error })
+        : this.#explain(error as Error);
     } finally {
       answer.body.destroy();
-    }
-    if (!answer.body.complete && !(options.signal?.aborted || this.#signal?.aborted)) {
-      throw new VirgaError("unavailable", `the connection to ${this.url} broke before the answer was complete`);
     }
   }
 
@@ -146,12 +142,34 @@ export class Client {
 
   #explain(error: NodeJS.ErrnoException): Error {
     if (error instanceof VirgaError || error.name === "AbortError") return error;
-    const reasons = error instanceof AggregateError ? error.errors.map((one: Error) => one.message) : [error.message];
-    return new VirgaError("unavailable", `no server answers at ${this.url} (${reasons.join("; ") || error.code})`, {
+    if (error.path !== undefined) return new VirgaError("bad_request", error.message, { cause: error });
+    const [first = error] = error instanceof AggregateError ? (error.errors as NodeJS.ErrnoException[]) : [];
+    if (broken.has(first.code ?? "")) {
+      return new VirgaError("unavailable", `the connection to ${this.url} broke (${first.message})`, {
+        fix: "the server's log says why; then try again",
+        cause: error,
+      });
+    }
+    return new VirgaError("unavailable", `no server answers at ${this.url} (${first.message})`, {
       fix: "start one with `virga up`, or name a running one with --url or VIRGA_URL",
       cause: error,
     });
   }
+}
+
+/** Codes of connections that were there. */
+const broken: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ECONNABORTED", "ERR_STREAM_PREMATURE_CLOSE"]);
+
+/** The text's lines that are not blank, as they come. */
+async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of body) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) if (line.trim() !== "") yield line;
+  }
+  if (rest.trim() !== "") yield rest;
 }
 
 /** A path whose inserted parts are percent-encoded: path`/v1/namespaces/${namespace}/functions`. */

@@ -104,9 +104,7 @@ async function names(
   };
   const client = new Client(findCredentials(server, terminal.environment), AbortSignal.timeout(patienceMs));
   try {
-    const { items } = await client.get<{ items: { name?: string; id?: string; status?: string }[] }>(places[kind], {
-      limit: 200,
-    });
+    const items = await client.list<{ name?: string; id?: string }>(places[kind], {}, 1000);
     const byId = kind === "invocation" || kind === "route";
     return items.flatMap((item) => (byId ? item.id : item.name) ?? []).map((word) => ({ word }));
   } catch {
