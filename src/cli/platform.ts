@@ -45,7 +45,13 @@ export async function startPlatform(choices: PlatformChoices, environment: Envir
   if (saved === undefined || saved.url !== platform.url || saved.token !== platform.adminToken) {
     writeCredentials(configured, { url: platform.url, token: platform.adminToken });
   }
-  return { ...platform, close: () => platform.close(), tokenFile: platform.tokenFile || credentialsFile(configured) };
+  return {
+    url: platform.url,
+    tokenFile: platform.tokenFile || credentialsFile(configured),
+    adminToken: platform.adminToken,
+    sandbox: platform.sandbox,
+    close: () => platform.close(),
+  };
 }
 
 export interface ProbedPromise {
