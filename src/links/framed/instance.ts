@@ -1,17 +1,19 @@
 import { VirgaError, asVirgaError } from "../../core/errors.ts";
 import type { Call, CallHandle, CallSink, Instance, InstanceEvents, Specialisation } from "../../ports/runtime.ts";
 import type { ExitReport, ProgramUsage, SandboxedProgram } from "../../ports/sandbox.ts";
+import { exitError, ProgramOutput } from "../program-output.ts";
 import { FramedLink, type LinkHandlers, createFramedLink } from "./link.ts";
-import { OutputLines } from "./output.ts";
 
 export interface FramedInstanceOptions {
   readonly id: string;
   /** Started with `channel: "link"`; its command runs a guest that speaks docs/link-protocol.md. */
   readonly program: SandboxedProgram;
   readonly events: InstanceEvents;
+  /** For the text of the error when it is used up. */
+  readonly memoryMb: number;
   /** How long the program may take until its `hello`. */
   readonly startTimeoutMs: number;
-  /** For languages with a heap limit of their own: whether these last lines of stderr say that it was reached. */
+  /** For languages with a heap limit of their own: whether these last lines of output say that it was reached. */
   readonly saysOutOfMemory?: (lastLines: string) => boolean;
 }
 
@@ -32,8 +34,8 @@ export class FramedInstance implements Instance {
   readonly greeted: Promise<void>;
   readonly #program: SandboxedProgram;
   readonly #link: FramedLink;
-  readonly #stdout: OutputLines;
-  readonly #stderr: OutputLines;
+  readonly #output: ProgramOutput;
+  readonly #memoryMb: number;
   readonly #saysOutOfMemory: (lastLines: string) => boolean;
   /** The step that is under way before calls can come: `hello`, then `ready`. */
   #step: Step | undefined;
@@ -46,13 +48,14 @@ export class FramedInstance implements Instance {
     if (program.link === undefined) throw new VirgaError("internal", `Program ${id} was started without a link`);
     this.id = id;
     this.#program = program;
+    this.#memoryMb = options.memoryMb;
     this.#saysOutOfMemory = options.saysOutOfMemory ?? (() => false);
     this.greeted = this.#waitFor("answer", options.startTimeoutMs);
     const handlers: LinkHandlers = {
       hello: () => this.#step?.resolve(),
       ready: () => this.#step?.resolve(),
       failed: ({ message, stack, location }) =>
-        this.#step?.reject(new VirgaError("start_failed", message, { stack, location, log: this.#tail() })),
+        this.#step?.reject(new VirgaError("start_failed", message, { stack, location, ...this.#tail() })),
       log: (invocation, line) => events.log(invocation, line),
       acknowledged: (invocation) => events.acknowledged?.(invocation),
       callFunction: (parent, request) => events.callFunction(parent, request),
@@ -61,12 +64,7 @@ export class FramedInstance implements Instance {
     const link = createFramedLink(program.link, handlers);
     this.#link = link;
     // What reaches the pipes did not go through the guest: native code, child processes, the language's own last words.
-    this.#stdout = new OutputLines(program.stdout, (text) =>
-      events.log(link.onlyCall, { at: Date.now(), stream: "stdout", text }),
-    );
-    this.#stderr = new OutputLines(program.stderr, (text) =>
-      events.log(link.onlyCall, { at: Date.now(), stream: "stderr", text }),
-    );
+    this.#output = new ProgramOutput(program, ["stdout", "stderr"], (line) => events.log(link.onlyCall, line));
     this.exited = program.exited.then((report) => this.#ended(report));
   }
 
@@ -128,7 +126,7 @@ export class FramedInstance implements Instance {
           new VirgaError("timeout", `The program did not ${what} within ${timeoutMs} ms`, {
             field: "limits.startTimeoutMs",
             fix: "Raise limits.startTimeoutMs, or do less before the first call.",
-            log: this.#tail(),
+            ...this.#tail(),
           }),
         );
       }, timeoutMs);
@@ -171,7 +169,7 @@ export class FramedInstance implements Instance {
     const enough = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, lastWordsMs);
     });
-    await Promise.race([Promise.all([this.#stdout.ended, this.#stderr.ended]), enough]);
+    await Promise.race([this.#output.ended, enough]);
     clearTimeout(timer);
     const error = this.#explain(report);
     const step = this.#step;
@@ -184,23 +182,17 @@ export class FramedInstance implements Instance {
   }
 
   #explain(report: ExitReport): VirgaError {
-    const log = this.#tail();
-    if (report.outOfMemory || (log !== undefined && this.#saysOutOfMemory(log))) {
-      return new VirgaError("out_of_memory", "The instance went over its memory limit and was ended", {
-        field: "limits.memoryMb",
-        fix: "Raise limits.memoryMb, or keep less in memory.",
-        log,
-      });
+    const log = this.#output.tail();
+    if (!report.outOfMemory && this.#saysOutOfMemory(log)) {
+      return exitError({ ...report, outOfMemory: true }, this.#memoryMb, log);
     }
-    if (this.#violation !== undefined) {
-      return new VirgaError(this.#violation.code, this.#violation.message, { ...this.#violation.detail, log });
-    }
-    const how = report.signal === null ? `with exit code ${report.code}` : `by signal ${report.signal}`;
-    return new VirgaError("function_crashed", `The program ended ${how} before it had answered`, { log });
+    if (report.outOfMemory || this.#violation === undefined) return exitError(report, this.#memoryMb, log);
+    return new VirgaError(this.#violation.code, this.#violation.message, { ...this.#violation.detail, log });
   }
 
-  #tail(): string | undefined {
-    return this.#stderr.tail() || this.#stdout.tail() || undefined;
+  #tail(): { log?: string } {
+    const log = this.#output.tail();
+    return log === "" ? {} : { log };
   }
 }
 

@@ -1,0 +1,259 @@
+import { mkdir, stat, writeFile } from "node:fs/promises";
+import { readFileSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { VirgaError } from "../../core/errors.ts";
+import { ProgramOutput, exitText } from "../../links/program-output.ts";
+import type { BuildRequest } from "../../ports/runtime.ts";
+import type { ExitReport, Mount, SandboxedProgram } from "../../ports/sandbox.ts";
+import { readManifest } from "./detect.ts";
+import type { NodeTools } from "./tools.ts";
+import { runningMajor } from "./tools.ts";
+
+/** Installs the dependencies of a folder and checks its code, both inside the build's sandbox. */
+export async function buildNode(request: BuildRequest, tools: NodeTools, major: string): Promise<void> {
+  const deadline = performance.now() + request.timeoutMs;
+  await checkManifest(request.directory);
+  if (await needsInstall(request.directory)) await install(request, tools, major, deadline);
+  await check(request, tools, deadline);
+}
+
+async function checkManifest(directory: string): Promise<void> {
+  const path = join(directory, "package.json");
+  if ((await stat(path).catch(() => undefined)) === undefined) return;
+  const text = readFileSync(path, "utf8");
+  try {
+    JSON.parse(text);
+  } catch (error) {
+    const position = Number(/position (\d+)/.exec(String(error))?.[1] ?? 0);
+    const before = text.slice(0, position).split("\n");
+    throw new VirgaError("build_failed", `package.json is not JSON: ${String(error)}`, {
+      location: `package.json:${before.length}:${before.at(-1)!.length + 1}`,
+      cause: error,
+    });
+  }
+}
+
+async function needsInstall(directory: string): Promise<boolean> {
+  if ((await stat(join(directory, "node_modules")).catch(() => undefined)) !== undefined) return false;
+  const manifest = await readManifest(directory);
+  const wanted = { ...(manifest?.["dependencies"] as object), ...(manifest?.["optionalDependencies"] as object) };
+  return Object.keys(wanted).length > 0;
+}
+
+async function install(request: BuildRequest, tools: NodeTools, major: string, deadline: number): Promise<void> {
+  const locked = (await stat(join(request.directory, "package-lock.json")).catch(() => undefined)) !== undefined;
+  const command = locked ? "ci" : "install";
+  const npm = await tools.npm();
+  const node = await tools.node(major);
+  const cache = join(request.cacheDirectory, "npm");
+  await mkdir(cache, { recursive: true });
+  const settings = await npmSettings(request.cacheDirectory);
+  const mounts: Mount[] = [
+    { source: request.cacheDirectory, target: "/cache", writable: true },
+    { source: npm, target: "/virga/npm", writable: false },
+    { source: node, target: "/virga/node", writable: false },
+    ...settings.mounts,
+  ];
+  request.onLog(`npm ${command} --omit=dev`);
+  const { report, log } = await run(request, "npm", mounts, deadline, (inside) => ({
+    command: [
+      `${inside("/virga/node")}/node`,
+      `${inside("/virga/npm")}/bin/npm-cli.js`,
+      command,
+      "--omit=dev",
+      "--ignore-scripts",
+      "--no-audit",
+      "--no-fund",
+      "--no-update-notifier",
+      "--no-progress",
+    ],
+    environment: {
+      ...settings.environment,
+      PATH: `${inside("/virga/node")}:/usr/local/bin:/usr/bin:/bin`,
+      npm_config_cache: `${inside("/cache")}/npm`,
+      npm_config_userconfig: `${inside("/cache")}/npmrc`,
+      CI: "1",
+    },
+    network: "host",
+  }));
+  if (report.code === 0) return;
+  throw new VirgaError("build_failed", `npm ${command} ended ${exitText(report)}`, {
+    log,
+    location: locked ? "package-lock.json" : "package.json",
+    fix: "Run the same command in the function's folder; the log shows what npm found wrong.",
+  });
+}
+
+async function check(request: BuildRequest, tools: NodeTools, deadline: number): Promise<void> {
+  const mounts: Mount[] = [
+    { source: await tools.node(runningMajor), target: "/virga/node", writable: false },
+    { source: await tools.guest(), target: "/virga/guest", writable: false },
+  ];
+  const handler = request.config.handler.split("#")[0]!;
+  let answer = "";
+  const { report, log } = await run(
+    request,
+    "check",
+    mounts,
+    deadline,
+    (inside) => ({
+      command: [
+        `${inside("/virga/node")}/node`,
+        "--no-warnings",
+        "--experimental-vm-modules",
+        `${inside("/virga/guest")}/check.mjs`,
+        inside("/code"),
+        handler,
+      ],
+      environment: { PATH: "/usr/bin:/bin" },
+      network: "none",
+    }),
+    (line) => (answer = line),
+  );
+  const problems = report.code === 0 ? readReport(answer) : undefined;
+  if (problems === undefined) {
+    throw new VirgaError("build_failed", `The check of the code ended ${exitText(report)}`, { log });
+  }
+  const first = problems[0];
+  if (first === undefined) return;
+  for (const { location, message, frame } of problems) {
+    request.onLog(`${location}: ${message}`);
+    for (const line of frame?.split("\n") ?? []) request.onLog(line);
+  }
+  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : "";
+  throw new VirgaError(
+    "build_failed",
+    `${first.location}: ${first.message}${more}${first.frame === undefined ? "" : `\n${first.frame}`}`,
+    {
+      location: first.location,
+      fix: "Correct the code and deploy again; the revision that serves now stays.",
+    },
+  );
+}
+
+interface Problem {
+  readonly message: string;
+  readonly location: string;
+  readonly frame?: string;
+}
+
+function readReport(line: string): Problem[] | undefined {
+  try {
+    return (JSON.parse(line) as { problems: Problem[] }).problems;
+  } catch {
+    return undefined; // the caller reports it
+  }
+}
+
+interface Step {
+  readonly command: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly network: "host" | "none";
+}
+
+/** Runs one step of a build in the sandbox, with the code writable at `/code`, until it ends, times out or grows too large. */
+async function run(
+  request: BuildRequest,
+  name: string,
+  mounts: readonly Mount[],
+  deadline: number,
+  describe: (inside: (target: string) => string) => Step,
+  onAnswer?: (line: string) => void,
+): Promise<{ report: ExitReport; log: string }> {
+  request.signal.throwIfAborted();
+  const all: Mount[] = [{ source: request.directory, target: "/code", writable: true }, ...mounts];
+  const moves = request.sandbox.name !== "process";
+  const inside = (target: string): string => (moves ? target : all.find((mount) => mount.target === target)!.source);
+  const { command, environment, network } = describe(inside);
+  const program = await request.sandbox.start({
+    id: `build-${name}-${(nextBuild++).toString(36)}-${process.pid.toString(36)}`,
+    command,
+    environment: { HOME: "/tmp", LANG: "C.UTF-8", ...environment },
+    workingDirectory: inside("/code"),
+    mounts: all,
+    network,
+    limits: buildLimits,
+    channel: "none",
+    stdin: "none",
+  });
+  const output = new ProgramOutput(program, ["stdout", "stderr"], ({ stream, text }) => {
+    if (onAnswer !== undefined && stream === "stdout") onAnswer(text);
+    else request.onLog(text);
+  });
+  const report = await untilOver(request, program, deadline);
+  await output.ended;
+  return { report, log: output.tail() };
+}
+
+async function untilOver(request: BuildRequest, program: SandboxedProgram, deadline: number): Promise<ExitReport> {
+  let reason: VirgaError | undefined;
+  const end = (error: VirgaError): void => {
+    reason ??= error;
+    void program.stop(0);
+  };
+  const onAbort = (): void => end(new VirgaError("cancelled", "The deploy was cancelled"));
+  request.signal.addEventListener("abort", onAbort, { once: true });
+  const timer = setTimeout(
+    () =>
+      end(
+        new VirgaError("build_timeout", `The build was not done within ${request.timeoutMs} ms`, {
+          fix: "Use fewer dependencies, deploy with node_modules, or raise the platform's build time.",
+        }),
+      ),
+    Math.max(1, deadline - performance.now()),
+  );
+  try {
+    const report = await program.exited;
+    if (reason !== undefined) throw reason;
+    if (report.outOfMemory) {
+      throw new VirgaError("build_failed", `The build used more than ${buildLimits.memoryMb} MiB of memory`, {
+        fix: "Deploy the function with its node_modules.",
+      });
+    }
+    return report;
+  } finally {
+    clearTimeout(timer);
+    request.signal.removeEventListener("abort", onAbort);
+  }
+}
+
+let nextBuild = 0;
+
+/** What npm needs for a large tree, with room; one build at a time is the deployer's business. */
+const buildLimits = { memoryMb: 2048, cpus: 2, processes: 256, openFiles: 4096, fileSizeMb: 2048, tmpMb: 512 };
+
+/**
+ * The host's own npm settings (registry, proxy, certificates), so that a build reaches what the host reaches.
+ * `npmrc` is written anew for each build, readable for the build's user alone through its mount.
+ */
+async function npmSettings(cacheDirectory: string): Promise<{ environment: Record<string, string>; mounts: Mount[] }> {
+  const environment: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined && passed.test(name)) environment[name] = value;
+  }
+  const files = [process.env["npm_config_userconfig"], process.env["NPM_CONFIG_USERCONFIG"], join(homedir(), ".npmrc")];
+  const texts = ["/etc/npmrc", "/usr/etc/npmrc", ...files.filter((file) => file !== undefined)].map(readIfThere);
+  await writeFile(join(cacheDirectory, "npmrc"), `${texts.filter((text) => text !== "").join("\n")}\n`, {
+    mode: 0o644,
+  });
+  const certificates = environment["NODE_EXTRA_CA_CERTS"];
+  const mounts = certificates === undefined || readIfThere(certificates) === "" ? [] : [certificates].map(asMount);
+  return { environment, mounts };
+}
+
+/** npm's settings without those of places, which are the build's own. */
+const passed =
+  /^(?:npm_config_(?!cache|prefix|userconfig|globalconfig|local_prefix|global_prefix|node_gyp|init_module|noproxy$)\w+|https?_proxy|no_proxy|all_proxy|node_extra_ca_certs|ssl_cert_file|ssl_cert_dir)$/i;
+
+function asMount(file: string): Mount {
+  return { source: file, target: file, writable: false };
+}
+
+function readIfThere(file: string): string {
+  try {
+    return statSync(file).isFile() ? readFileSync(file, "utf8") : "";
+  } catch {
+    return ""; // npm does without the files that are not there, too
+  }
+}

@@ -1,0 +1,294 @@
+// One call: from its head on the link to the last byte of its answer.
+import { toBytes, decode, encode, IncomingBody, isBytes, isStream } from "./body.mjs";
+import { Context } from "./context.mjs";
+import { describe } from "./errors.mjs";
+import { flatten } from "./headers.mjs";
+import {
+  frame,
+  longestHeaders,
+  maxPayload,
+  sendBytes,
+  sendCall,
+  sendEnd,
+  sendResult,
+  sendResultHead,
+  sendText,
+  window,
+} from "./link.mjs";
+import { flushPartial } from "./output.mjs";
+import { takeContent } from "./message.mjs";
+import { incoming } from "./request.mjs";
+import { bytesHeaders, flatHeaders, isLight, jsonHeaders, noHeaders, textHeaders } from "./response.mjs";
+
+/** Open calls by stream. */
+export const calls = new Map();
+/** Promises that go on after their answers. */
+export const lingering = new Set();
+/** Calls to other functions that wait for their answers, by stream. */
+const nested = new Map();
+let nextNested = 2;
+
+let onIdle = () => {};
+
+export function whenIdle(listener) {
+  onIdle = listener;
+}
+
+export class Call {
+  over = false;
+  /** Text without an end of line yet: [stdout, stderr]. */
+  partial = undefined;
+  #controller;
+  #cancelled;
+  #credit = window;
+  #wake;
+
+  constructor(stream, head, first, ended) {
+    this.stream = stream;
+    this.body = new IncomingBody(stream, first, ended);
+    this.request = incoming(this, head[1], head[3], head[4], this.body);
+    this.context = new Context(this, head[0], head[5], head[6], head[7] ?? undefined, head[8] ?? undefined);
+    calls.set(stream, this);
+  }
+
+  /** Runs the handler; called with this call as the current one. */
+  static start(call, handler) {
+    let value;
+    try {
+      value = handler(call.request, call.context);
+    } catch (error) {
+      return call.fail("function_error", error);
+    }
+    if (typeof value === "object" && value !== null && typeof value.then === "function") {
+      value.then(
+        (answer) => call.answer(answer),
+        (error) => call.fail("function_error", error),
+      );
+    } else {
+      call.answer(value);
+    }
+  }
+
+  get signal() {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#cancelled !== undefined) this.#controller.abort(this.#cancelled);
+    }
+    return this.#controller.signal;
+  }
+
+  cancel(timedOut) {
+    this.#cancelled = timedOut
+      ? new DOMException("The call's deadline has passed", "TimeoutError")
+      : new DOMException("The caller has left", "AbortError");
+    this.body.fail(this.#cancelled);
+    this.#wake?.();
+    this.#controller?.abort(this.#cancelled);
+  }
+
+  granted(bytes) {
+    this.#credit += bytes;
+    this.#wake?.();
+  }
+
+  waitUntil(promise) {
+    const lasting = Promise.resolve(promise).catch((error) => {
+      const { message, stack } = describe(error);
+      this.context.log.error(`context.waitUntil: ${stack ?? message}`);
+    });
+    lingering.add(lasting);
+    lasting.finally(() => {
+      lingering.delete(lasting);
+      onIdle();
+    });
+  }
+
+  nested(head, body) {
+    const json = JSON.stringify(head);
+    const bytes = body.length + json.length * 3 + 4;
+    if (bytes > maxPayload) {
+      throw new RangeError(
+        `context.call: the body may have ${maxPayload - json.length * 3 - 4} bytes, this one has ${body.length}`,
+      );
+    }
+    return new Promise((resolve, reject) => {
+      const stream = nextNested;
+      nextNested = stream + 2 >= 2 ** 31 ? 2 : stream + 2;
+      nested.set(stream, { resolve, reject, target: head.function });
+      sendCall(stream, json, body);
+    });
+  }
+
+  answer(value) {
+    if (this.over) return;
+    if (this.#cancelled !== undefined && !isStream(value)) return this.#end();
+    try {
+      this.#send(value);
+    } catch (error) {
+      this.fail("invalid_response", error);
+    }
+  }
+
+  fail(code, error) {
+    this.failAs(code, describe(error));
+  }
+
+  failAs(code, description) {
+    if (this.over) return;
+    flushPartial(this);
+    const { cpuMicros, peakBytes } = measure();
+    const said = { code, ...description, cpuMicros, memoryPeakBytes: peakBytes };
+    said.message = said.message.slice(0, longestText);
+    said.stack = said.stack?.slice(0, longestText);
+    sendText(frame.error, this.stream, JSON.stringify(said));
+    this.#close();
+  }
+
+  #send(value) {
+    if (typeof value === "string") return this.#whole(200, textHeaders, value);
+    if (value === null || value === undefined) return this.#whole(204, noHeaders, "");
+    if (typeof value === "object") {
+      if (isLight(value)) {
+        if (value.status < 200) throw new RangeError("The function answered with Response.error()");
+        return this.#form(value.status, flatHeaders(value), takeContent(value));
+      }
+      if (isBytes(value)) return this.#whole(200, bytesHeaders, toBytes(value));
+      if (looksLikeResponse(value)) return this.#form(value.status, forward(value), value.body);
+      if (isStream(value)) return this.#form(200, bytesHeaders, value);
+    }
+    const text = JSON.stringify(value);
+    if (text === undefined) throw new TypeError(`The function returned a ${typeof value}, which is no answer`);
+    this.#whole(200, jsonHeaders, text);
+  }
+
+  #form(status, flat, body) {
+    if (body === null || body === undefined) this.#whole(status, flat, "");
+    else if (typeof body === "string") this.#whole(status, flat, body);
+    else if (isBytes(body)) this.#whole(status, flat, toBytes(body));
+    else if (body instanceof IncomingBody) this.#form(status, flat, body.stream());
+    else this.#stream(status, headerText(flat), body).catch((error) => this.fail("function_error", error));
+  }
+
+  #whole(status, flat, body) {
+    const headers = headerText(flat);
+    if (body.length > largestWhole) {
+      const bytes = typeof body === "string" ? encode(body) : body;
+      if (bytes.length > largestWhole) {
+        this.#stream(status, headers, [bytes]).catch((error) => this.fail("function_error", error));
+        return;
+      }
+      body = bytes;
+    }
+    if (this.partial !== undefined) flushPartial(this);
+    const { cpuMicros, peakBytes } = measure();
+    sendResult(this.stream, status, headers, body, cpuMicros, peakBytes);
+    this.#close();
+  }
+
+  async #stream(status, headers, source) {
+    if (this.#cancelled === undefined) sendResultHead(this.stream, status, headers);
+    const stopped = () => this.#cancelled !== undefined || this.over;
+    for await (const chunk of source) {
+      if (stopped()) break; // leaving the loop cancels the source
+      const bytes = toBytes(chunk);
+      let at = 0;
+      while (at < bytes.length && !stopped()) {
+        if (this.#credit <= 0) {
+          await new Promise((resolve) => (this.#wake = resolve));
+          continue;
+        }
+        const end = Math.min(bytes.length, at + Math.min(this.#credit, largestWhole));
+        sendBytes(frame.body, this.stream, at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end));
+        this.#credit -= end - at;
+        at = end;
+      }
+    }
+    this.#end();
+  }
+
+  #end() {
+    if (this.over) return;
+    flushPartial(this);
+    const { cpuMicros, peakBytes } = measure();
+    sendEnd(this.stream, cpuMicros, peakBytes);
+    this.#close();
+  }
+
+  #close() {
+    this.over = true;
+    calls.delete(this.stream);
+    if (calls.size === 0) onIdle();
+  }
+}
+
+/** The platform's answer to a call of another function. */
+export function settleNested(stream, type, payload) {
+  const waiting = nested.get(stream);
+  if (waiting === undefined) return;
+  nested.delete(stream);
+  if (type === frame.refused) {
+    const { code, message } = JSON.parse(decode(payload));
+    waiting.reject(Object.assign(new Error(`${waiting.target}: ${message}`), { code }));
+    return;
+  }
+  const split = 4 + payload.readUInt32BE(0);
+  const { status, headers } = JSON.parse(decode(payload.subarray(4, split)));
+  waiting.resolve({ status, headers, body: payload.subarray(split) });
+}
+
+let measuredCpu = 0;
+
+/**
+ * Processor time since the last measurement, and the peak of resident memory. Each call is charged what passed since the
+ * one before it ended: the sum over all calls is exactly what the program used, garbage collection between calls included.
+ */
+export function measure() {
+  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
+  const cpu = userCPUTime + systemCPUTime;
+  const cpuMicros = cpu - measuredCpu;
+  measuredCpu = cpu;
+  return { cpuMicros, peakBytes: maxRSS * 1024 };
+}
+
+/** Larger bodies leave in pieces, under flow control. */
+const largestWhole = window / 4;
+const longestText = 2 ** 16;
+
+const texts = new Map([
+  [textHeaders, JSON.stringify(textHeaders)],
+  [jsonHeaders, JSON.stringify(jsonHeaders)],
+  [bytesHeaders, JSON.stringify(bytesHeaders)],
+  [noHeaders, "[]"],
+]);
+
+function headerText(flat) {
+  const known = texts.get(flat);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(flat);
+  if (text.length > longestHeaders)
+    throw new RangeError(`The answer's headers have ${text.length} bytes, ${longestHeaders} are the most`);
+  return text;
+}
+
+/** Node's own Response, or that of a library. */
+function looksLikeResponse(value) {
+  return (
+    typeof value.status === "number" &&
+    typeof value.arrayBuffer === "function" &&
+    typeof value.headers?.forEach === "function" &&
+    "body" in value
+  );
+}
+
+/** Headers of an answer that came from elsewhere: its body is decoded already, so what described its encoding goes. */
+function forward(response) {
+  const flat = flatten(response.headers);
+  if (!response.url) return flat;
+  const kept = [];
+  for (let index = 0; index < flat.length; index += 2) {
+    if (!hopHeaders.has(flat[index])) kept.push(flat[index], flat[index + 1]);
+  }
+  return kept;
+}
+
+const hopHeaders = new Set(["content-encoding", "content-length", "transfer-encoding", "connection", "keep-alive"]);
