@@ -111,6 +111,8 @@ export interface PlannedChange {
 export interface InvocationRequest extends FunctionId {
   readonly tag?: string;
   readonly revision?: number;
+  /** The revision itself, where the caller has resolved it already; `tag` and `revision` are then not looked up again. */
+  readonly resolved?: Revision;
   readonly cause: Cause;
   readonly method: string;
   /** Path and query behind the function's root, beginning with `/`. */
@@ -144,6 +146,8 @@ export interface InvocationSink {
 
 export interface InvocationHandle extends CallHandle {
   readonly id: string;
+  /** True once the call has been given an instance that was started for it; read when the answer's head comes. */
+  readonly coldStart?: boolean;
 }
 
 /** A function's answer, gathered. */
@@ -171,6 +175,11 @@ export interface PassThrough {
   readonly id: string;
   readonly host: string;
   readonly port: number;
+  /**
+   * Set by the holder: the platform ends the connection (its deadline, or the instance is gone). Close both ends, then call `close`.
+   * Where `close` does not follow, the instance is replaced.
+   */
+  onEnd?: ((error: VirgaError) => void) | undefined;
   /** Gives the slot back and writes the record. */
   close(bytesIn: number, bytesOut: number, error?: VirgaError): void;
 }

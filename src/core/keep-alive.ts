@@ -1,0 +1,36 @@
+/**
+ * How long an idle instance is kept, and which one is given up first where memory is short.
+ */
+export interface IdleInstance {
+  readonly idleMs: number;
+  readonly keepAliveMs: number;
+  /** Instances of its function that serve, this one included, and the floor under them. */
+  readonly ready: number;
+  readonly min: number;
+}
+
+/** The reason to stop it, or undefined where it stays. */
+export function reasonToStop(instance: IdleInstance): string | undefined {
+  if (instance.ready <= instance.min) return undefined;
+  return instance.idleMs >= instance.keepAliveMs ? `idle for ${instance.keepAliveMs} ms` : undefined;
+}
+
+export interface KeptInstance {
+  readonly idleMs: number;
+  readonly memoryMb: number;
+  /** What a start of its function takes. */
+  readonly startMs: number;
+  /** Calls that it has served, and for how long it has been there. */
+  readonly served: number;
+  readonly ageMs: number;
+}
+
+/**
+ * What keeping the instance is worth: the start time that it saves for each MB it holds, weighed by how often it is used
+ * and how lately (the Greedy-Dual rule of web caches, as FaasCache applies it to keep-alive). The least is given up first.
+ */
+export function worthOfKeeping(instance: KeptInstance): number {
+  const callsPerSecond = (1000 * (instance.served + 1)) / (instance.ageMs + 1000);
+  const recency = 1000 / (1000 + instance.idleMs);
+  return (callsPerSecond * recency * Math.max(1, instance.startMs)) / Math.max(1, instance.memoryMb);
+}

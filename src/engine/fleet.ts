@@ -1,0 +1,198 @@
+import { VirgaError } from "../core/errors.ts";
+import type { Revision } from "../core/model.ts";
+import { smoothed } from "../core/scaling.ts";
+import type { Clock } from "../ports/clock.ts";
+import { type PoolCall, retireGraceMs, type Worker } from "./worker.ts";
+
+/** What a fleet asks of the machine that it is on. */
+export interface Machine {
+  readonly clock: Clock;
+  /** True: no new calls. */
+  readonly draining: boolean;
+  /** Calls of the fleet wait: look whether instances should be started. */
+  hungry(fleet: Fleet): void;
+  /** An instance became idle. */
+  idle(worker: Worker): void;
+  stop(worker: Worker, reason: string, graceMs: number): void;
+}
+
+/** The instances of one revision, and the line of calls that wait for them. */
+export class Fleet {
+  /** Its name in the platform's log. */
+  readonly key: string;
+  readonly revision: Revision;
+  readonly machine: Machine;
+  readonly workers = new Set<Worker>();
+  /** Instances on their way, by id, with the time of the decision. */
+  readonly starting = new Map<string, number>();
+  /** First come, first served. */
+  readonly line = new Set<PoolCall>();
+  /** Floor under its instances; 0 unless the revision has traffic. */
+  min = 0;
+  /** False: its traffic went elsewhere. */
+  serving = true;
+  /** True: dropped from the pool; a later call gets a new fleet. */
+  closed = false;
+  /** Trial starts under way. */
+  trials = 0;
+  onTrialLog: ((line: string) => void) | undefined;
+  /** Failed starts in a row, and when the next one may be tried (`clock.monotonic()`). */
+  failures = 0;
+  notBefore = 0;
+  typicalRunMs: number | undefined;
+  typicalStartMs: number | undefined;
+  /** Why no instance is being started for those that wait. */
+  obstacle: string | undefined;
+  /** True: only time can change what was decided about starts. */
+  patient = false;
+  lastUsed: number;
+  /** Workers with a free slot. A stack: the one used last is used next, so that the others idle out. */
+  readonly #open: Worker[] = [];
+
+  constructor(revision: Revision, machine: Machine) {
+    this.key = `${revision.namespace}/${revision.name}@${revision.number}`;
+    this.revision = revision;
+    this.machine = machine;
+    this.lastUsed = machine.clock.monotonic();
+  }
+
+  /** A slot now, or undefined: the call stands in line and hears `granted` or `refused`. Throws `queue_full`, `unavailable`. */
+  acquire(call: PoolCall): Worker | undefined {
+    if (this.machine.draining) throw shuttingDown();
+    const open = this.#open;
+    if (open.length > 0) {
+      const worker = open[open.length - 1]!;
+      this.#admit(worker, call);
+      return worker;
+    }
+    const limit = this.revision.config.limits.queueLength;
+    if (this.line.size >= limit) {
+      throw new VirgaError(
+        "queue_full",
+        `${this.line.size} calls of ${this.revision.name} wait for an instance already`,
+        {
+          field: "limits.queueLength",
+          fix: "Call again later, or raise limits.queueLength, scaling.max or limits.concurrency.",
+        },
+      );
+    }
+    this.join(call);
+    return undefined;
+  }
+
+  /** Into the line, whatever its length. */
+  join(call: PoolCall): void {
+    call.waitingSince = this.machine.clock.monotonic();
+    this.line.add(call);
+    this.machine.hungry(this);
+  }
+
+  /** Out of the line again; false where the call did not stand in it. */
+  leave(call: PoolCall): boolean {
+    return this.line.delete(call);
+  }
+
+  /** A started instance joins and takes from the line. */
+  enlist(worker: Worker): void {
+    this.workers.add(worker);
+    this.failures = 0;
+    const { coldStartMs, initMs } = worker.birth;
+    this.typicalStartMs = smoothed(this.typicalStartMs, coldStartMs + initMs);
+    this.#push(worker);
+    while (worker.open && this.line.size > 0) {
+      const next = this.#first();
+      this.#admit(worker, next);
+      next.granted(worker);
+    }
+    if (worker.state === "ready" && worker.calls.size === 0) this.machine.idle(worker);
+  }
+
+  release(worker: Worker, call: PoolCall, runMs: number | undefined): void {
+    if (!worker.calls.delete(call.id)) return;
+    const now = this.machine.clock.monotonic();
+    worker.served++;
+    worker.idleSince = now;
+    this.lastUsed = now;
+    if (runMs !== undefined) this.typicalRunMs = smoothed(this.typicalRunMs, runMs);
+    if (worker.state === "gone") return;
+    if (this.line.size > 0 && (worker.state === "ready" || (worker.state === "retiring" && !this.serving))) {
+      const next = this.#first();
+      worker.calls.set(next.id, next);
+      next.granted(worker);
+    } else if (worker.state === "ready") {
+      if (!worker.open) this.#push(worker);
+      if (worker.calls.size === 0) this.machine.idle(worker);
+    } else if (worker.calls.size === 0) {
+      if (worker.state === "condemned") this.machine.stop(worker, "it had to be replaced", 0);
+      else this.machine.stop(worker, "it was replaced", retireGraceMs);
+    }
+  }
+
+  /** No new calls for the worker. */
+  shut(worker: Worker): void {
+    if (!worker.open) return;
+    worker.open = false;
+    this.#open.splice(this.#open.lastIndexOf(worker), 1);
+  }
+
+  /** The worker has died or is being stopped. */
+  dismiss(worker: Worker): void {
+    this.shut(worker);
+    this.workers.delete(worker);
+    if (this.line.size > 0) this.machine.hungry(this);
+  }
+
+  refuseLine(error: VirgaError, count = Number.POSITIVE_INFINITY): void {
+    let left = count;
+    for (const call of this.line) {
+      if (left <= 0) return;
+      left--;
+      this.line.delete(call);
+      call.refused(error);
+    }
+  }
+
+  /** Instances that serve or could. */
+  get ready(): number {
+    let ready = 0;
+    for (const worker of this.workers) {
+      if (worker.state === "ready" || (worker.state === "retiring" && !this.serving)) ready++;
+    }
+    return ready;
+  }
+
+  get running(): number {
+    let running = 0;
+    for (const worker of this.workers) running += worker.calls.size;
+    return running;
+  }
+
+  get empty(): boolean {
+    return this.workers.size === 0 && this.starting.size === 0 && this.line.size === 0 && this.trials === 0;
+  }
+
+  #admit(worker: Worker, call: PoolCall): void {
+    worker.calls.set(call.id, call);
+    if (worker.calls.size >= worker.capacity) {
+      worker.open = false;
+      // On the hot path it is the top of the stack.
+      if (this.#open[this.#open.length - 1] === worker) this.#open.pop();
+      else this.#open.splice(this.#open.lastIndexOf(worker), 1);
+    }
+  }
+
+  #push(worker: Worker): void {
+    worker.open = true;
+    this.#open.push(worker);
+  }
+
+  #first(): PoolCall {
+    const first = this.line.values().next().value!;
+    this.line.delete(first);
+    return first;
+  }
+}
+
+export function shuttingDown(): VirgaError {
+  return new VirgaError("unavailable", "The platform is shutting down", { fix: "Call again in a moment." });
+}
