@@ -19,6 +19,7 @@ export const catalogue = {
   forbidden: { kind: "user", status: 403 },
   not_found: { kind: "user", status: 404 },
   method_not_allowed: { kind: "user", status: 405 },
+  request_timeout: { kind: "limit", status: 408 },
   conflict: { kind: "user", status: 409 },
   request_too_large: { kind: "limit", status: 413 },
   archive_too_large: { kind: "limit", status: 413 },
