@@ -1,0 +1,207 @@
+import { randomBytes } from "node:crypto";
+import { chmodSync, readFileSync } from "node:fs";
+import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { VirgaError } from "../../../core/errors.ts";
+import type { ArtifactInfo, Artifacts } from "../../../ports/artifacts.ts";
+import type { Blobs } from "../../../ports/blobs.ts";
+import type { Clock } from "../../../ports/clock.ts";
+import { listTree, makeReadOnly, packTree, type TreeEntry } from "./pack.ts";
+import { TreeWriter } from "./tree-writer.ts";
+import { unpackArchive } from "./unpack.ts";
+
+export interface FileArtifactsOptions {
+  readonly directory: string;
+  readonly blobs: Blobs;
+  readonly clock: Clock;
+}
+
+/** What stands beside a sealed folder. Written last: without it the folder does not count. */
+interface Seal extends ArtifactInfo {
+  /** The boot of the machine in which the folder was last seen whole. Unsynced files do not outlive a power failure. */
+  readonly boot: string;
+  readonly sealedAt: number;
+}
+
+const noLimits = { maxBytes: Infinity, maxFiles: Infinity };
+
+/**
+ * `sealed/DIGEST/` with `sealed/DIGEST.json`; `work/NAME/` while it is made.
+ * The blob of the same digest is the folder's canonical tar, from which it is rebuilt where it is missing.
+ */
+export async function openFileArtifacts({ directory, blobs, clock }: FileArtifactsOptions): Promise<Artifacts> {
+  const sealed = join(directory, "sealed");
+  const work = join(directory, "work");
+  await removeTree(work);
+  for (const folder of [directory, sealed, work]) {
+    await mkdir(folder, { recursive: true });
+    // Instances' users pass through; they cannot look around.
+    chmodSync(folder, 0o711);
+  }
+  const boot = bootId();
+  const rebuilding = new Map<string, Promise<string>>();
+
+  const folderOf = (digest: string): string => {
+    if (!/^[0-9a-f]{64}$/.test(digest)) throw new VirgaError("not_found", `${digest.slice(0, 80)} names no artifact`);
+    return join(sealed, digest);
+  };
+  const readSeal = async (digest: string): Promise<Seal | undefined> => {
+    const text = await readFile(`${folderOf(digest)}.json`, "utf8").catch(() => undefined);
+    return text === undefined ? undefined : (JSON.parse(text) as Seal);
+  };
+  const writeSeal = async (seal: Seal): Promise<void> => {
+    const file = `${folderOf(seal.digest)}.json`;
+    const aside = `${file}.${randomBytes(6).toString("hex")}`;
+    await writeFile(aside, JSON.stringify(seal));
+    await rename(aside, file);
+  };
+  const freshFolder = async (): Promise<string> => {
+    const folder = join(work, randomBytes(16).toString("hex"));
+    await mkdir(folder);
+    // A build runs as a user of its own; the folder's name is what keeps others out.
+    await chmod(folder, 0o777);
+    return folder;
+  };
+  const digestOf = async (folder: string, entries: readonly TreeEntry[]): Promise<string> =>
+    (await blobs.put(packTree(folder, entries))).digest;
+
+  const settle = async (folder: string, digest: string, entries: readonly TreeEntry[]): Promise<Seal> => {
+    const sizeBytes = entries.reduce((sum, { size }) => sum + size, 0);
+    const seal: Seal = {
+      digest,
+      sizeBytes,
+      fileCount: entries.filter(({ kind }) => kind !== "folder").length,
+      boot,
+      sealedAt: clock.now(),
+    };
+    const known = await readSeal(digest);
+    if (known !== undefined && known.boot === boot && (await isThere(folderOf(digest)))) {
+      await writeSeal({ ...known, sealedAt: clock.now() });
+      await removeTree(folder);
+      return known;
+    }
+    await makeReadOnly(folder, entries);
+    await removeTree(folderOf(digest));
+    await rename(folder, folderOf(digest));
+    await chmod(folderOf(digest), 0o555);
+    await writeSeal(seal);
+    return seal;
+  };
+
+  const rebuild = async (digest: string): Promise<string> => {
+    if (!(await blobs.has(digest)))
+      throw new VirgaError("not_found", `there is no artifact ${digest}`, { fix: "Deploy its function again." });
+    const folder = await freshFolder();
+    try {
+      const { content } = await blobs.get(digest);
+      // Its own tar, verified by its digest: what links a build made is the build's affair.
+      await unpackTrusted(content, folder);
+      await settle(folder, digest, await listTree(folder));
+      return folderOf(digest);
+    } finally {
+      await removeTree(folder);
+    }
+  };
+
+  return {
+    async unpack(source, limits) {
+      const { content } = await blobs.get(source);
+      const folder = await freshFolder();
+      const aside = `${folder}.archive`;
+      try {
+        await unpackArchive(content, aside, new TreeWriter(folder, limits), limits);
+        // The process's umask took the group's and the others' write permission.
+        for (const { path, kind, executable } of await listTree(folder))
+          if (kind !== "link") await chmod(join(folder, path), kind === "folder" || executable ? 0o777 : 0o666);
+        return folder;
+      } catch (error) {
+        await removeTree(folder);
+        throw error;
+      } finally {
+        await rm(aside, { force: true });
+      }
+    },
+    workspace: freshFolder,
+    discard: removeTree,
+    async seal(folder) {
+      const entries = await listTree(folder);
+      return await settle(folder, await digestOf(folder, entries), entries);
+    },
+    async locate(digest) {
+      const folder = folderOf(digest);
+      const seal = await readSeal(digest);
+      if (seal?.boot === boot && (await isThere(folder))) return folder;
+      const running = rebuilding.get(digest) ?? rebuild(digest).finally(() => rebuilding.delete(digest));
+      rebuilding.set(digest, running);
+      return await running;
+    },
+    async info(digest) {
+      const seal = (await readSeal(digest)) ?? (await rebuild(digest).then(() => readSeal(digest)));
+      if (seal === undefined) throw new VirgaError("not_found", `there is no artifact ${digest}`);
+      return { digest: seal.digest, sizeBytes: seal.sizeBytes, fileCount: seal.fileCount };
+    },
+    async sweep(used, olderThanMs) {
+      let removed = 0;
+      for (const name of await readdir(sealed)) {
+        const digest = name.slice(0, 64);
+        if (used.has(digest)) continue;
+        const age = clock.now() - ((await readSeal(digest))?.sealedAt ?? 0);
+        if (age < olderThanMs) continue;
+        // The seal first: a folder without one does not count.
+        await rm(join(sealed, `${digest}.json`), { force: true });
+        await removeTree(join(sealed, digest));
+        if (name === digest) {
+          await blobs.delete(digest);
+          removed++;
+        }
+      }
+      return removed;
+    },
+  };
+}
+
+async function unpackTrusted(content: AsyncIterable<Uint8Array>, folder: string): Promise<void> {
+  class Trusted extends TreeWriter {
+    override async finish(): Promise<void> {}
+  }
+  await unpackArchive(content, `${folder}.archive`, new Trusted(folder, noLimits), noLimits);
+}
+
+async function isThere(folder: string): Promise<boolean> {
+  return await stat(folder).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Removes a tree with folders that even its owner may not write. */
+async function removeTree(folder: string): Promise<void> {
+  if (process.getuid?.() !== 0 && (await isThere(folder))) {
+    await chmod(folder, 0o700);
+    for (const { path, kind } of await listTreeOpening(folder))
+      if (kind === "folder") await chmod(join(folder, path), 0o700);
+  }
+  await rm(folder, { recursive: true, force: true });
+}
+
+/** As `listTree`, making each folder writable before it is read. */
+async function listTreeOpening(folder: string): Promise<{ path: string; kind: "folder" }[]> {
+  const found: { path: string; kind: "folder" }[] = [];
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (!entry.isDirectory()) continue;
+    await chmod(join(folder, entry.name), 0o700);
+    found.push({ path: entry.name, kind: "folder" });
+    for (const below of await listTreeOpening(join(folder, entry.name)))
+      found.push({ path: `${entry.name}/${below.path}`, kind: "folder" });
+  }
+  return found;
+}
+
+function bootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    // No Linux: a folder is looked at anew after each start of this process.
+    return `process ${process.pid} ${process.hrtime.bigint()}`;
+  }
+}

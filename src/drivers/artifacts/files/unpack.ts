@@ -1,0 +1,150 @@
+import { createWriteStream } from "node:fs";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+import { createTarDecoder } from "modern-tar";
+import { open as openZip, type Entry, type ZipFile } from "yauzl";
+import { VirgaError } from "../../../core/errors.ts";
+import { refuse, tooLarge, TreeWriter, type TreeLimits } from "./tree-writer.ts";
+
+/** Heads and padding of a tar archive beside its files' bytes: two blocks of 512 bytes, and long names. */
+const tarOverheadPerFile = 10_240;
+
+const fileTypeMask = 0o170000;
+const symbolicLinkType = 0o120000;
+const regularType = 0o100000;
+const folderType = 0o040000;
+/** A symbolic link's target in a zip is its content. */
+const longestLinkTarget = 4096;
+
+/** Writes the archive's entries through `writer`. `aside` is a path for a temporary copy, which zip needs: its table stands at the end. */
+export async function unpackArchive(
+  content: AsyncIterable<Uint8Array>,
+  aside: string,
+  writer: TreeWriter,
+  limits: TreeLimits,
+): Promise<void> {
+  const source = content[Symbol.asyncIterator]();
+  const first = await source.next();
+  const start: Uint8Array = first.done === true ? new Uint8Array() : first.value;
+  const whole = (async function* () {
+    yield start;
+    yield* { [Symbol.asyncIterator]: () => source };
+  })();
+  try {
+    if (start[0] === 0x50 && start[1] === 0x4b) {
+      await pipeline(Readable.from(whole), createWriteStream(aside, { flags: "wx", mode: 0o600 }));
+      await unpackZip(aside, writer);
+    } else if (start[0] === 0x1f && start[1] === 0x8b) {
+      const gunzip = createGunzip();
+      const fed = pipeline(Readable.from(whole), gunzip);
+      // Its failure shows at the reading end too, where it is caught.
+      fed.catch(() => {});
+      await unpackTar(gunzip, writer, limits);
+      await fed;
+    } else await unpackTar(whole, writer, limits);
+    await writer.finish();
+  } catch (error) {
+    if (error instanceof VirgaError) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? "";
+    if (code === "ENOSPC" || code === "EDQUOT")
+      throw new VirgaError("storage_full", `no room to unpack the archive: ${(error as Error).message}`, {
+        cause: error,
+        fix: "Make room on the disk of the data folder.",
+      });
+    if (code === "EIO" || code === "EACCES" || code === "EROFS" || code === "EMFILE") throw error;
+    throw new VirgaError("invalid_archive", `the archive cannot be read: ${(error as Error).message}`, {
+      field: "source",
+      cause: error,
+      fix: "Send a whole tar, tar.gz or zip archive.",
+    });
+  }
+}
+
+async function unpackTar(
+  content: AsyncIterable<Uint8Array>,
+  writer: TreeWriter,
+  { maxBytes, maxFiles }: TreeLimits,
+): Promise<void> {
+  // What is read is bounded as well as what is written: heads and padding cost no file bytes.
+  const most = maxBytes + maxFiles * tarOverheadPerFile;
+  let read = 0;
+  const bounded = (async function* () {
+    for await (const chunk of content) {
+      read += chunk.byteLength;
+      if (read > most) throw tooLarge(`unpacks to more than ${maxBytes} bytes`);
+      yield chunk;
+    }
+    if (read < 1024)
+      throw new VirgaError("invalid_archive", "the archive is empty or no tar, tar.gz or zip archive", {
+        field: "source",
+        fix: "Send a whole archive.",
+      });
+  })();
+  const decoder = createTarDecoder({ strict: true });
+  const fed = ReadableStream.from(bounded).pipeTo(decoder.writable);
+  fed.catch(() => {});
+  for await (const { header, body } of decoder.readable) {
+    const { name, type = "file", mode = 0o644, linkname = "" } = header;
+    if (type === "file") await writer.file(name, mode, body);
+    else {
+      await body.cancel();
+      if (type === "directory") await writer.folder(name);
+      else if (type === "symlink") await writer.symbolicLink(name, linkname);
+      else if (type === "link") await writer.hardLink(name, linkname);
+      else if (type !== "pax-global-header") throw refuse(name, `is a ${type}`);
+    }
+  }
+  await fed;
+}
+
+async function unpackZip(path: string, writer: TreeWriter): Promise<void> {
+  const zip = await new Promise<ZipFile>((opened, failed) =>
+    openZip(
+      path,
+      { lazyEntries: true, autoClose: false, strictFileNames: true, validateEntrySizes: true },
+      (error, file) => (error ? failed(error) : opened(file)),
+    ),
+  );
+  try {
+    for (let entry = await nextEntry(zip); entry !== undefined; entry = await nextEntry(zip)) {
+      // The upper half holds the Unix mode where the archive was made on one.
+      const mode = entry.externalFileAttributes >>> 16;
+      const type = mode & fileTypeMask;
+      if (entry.fileName.endsWith("/")) await writer.folder(entry.fileName);
+      else if (type === symbolicLinkType) await writer.symbolicLink(entry.fileName, await textOf(zip, entry));
+      else if (type === 0 || type === regularType) await writer.file(entry.fileName, mode, await contentOf(zip, entry));
+      else if (type !== folderType) throw refuse(entry.fileName, "is neither file, folder nor link");
+    }
+  } finally {
+    zip.close();
+  }
+}
+
+function nextEntry(zip: ZipFile): Promise<Entry | undefined> {
+  return new Promise((found, failed) => {
+    const done = (settle: () => void): void => {
+      zip.removeAllListeners("entry").removeAllListeners("end").removeAllListeners("error");
+      settle();
+    };
+    zip.once("entry", (entry: Entry) => done(() => found(entry)));
+    zip.once("end", () => done(() => found(undefined)));
+    zip.once("error", (error: Error) => done(() => failed(error)));
+    zip.readEntry();
+  });
+}
+
+function contentOf(zip: ZipFile, entry: Entry): Promise<Readable> {
+  return new Promise((opened, failed) =>
+    zip.openReadStream(entry, (error, stream) => (error ? failed(error) : opened(stream))),
+  );
+}
+
+async function textOf(zip: ZipFile, entry: Entry): Promise<string> {
+  let text = "";
+  for await (const chunk of await contentOf(zip, entry)) {
+    text += String(chunk);
+    if (text.length > longestLinkTarget) throw refuse(entry.fileName, `is a link over ${longestLinkTarget} bytes`);
+  }
+  return text;
+}
