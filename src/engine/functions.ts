@@ -122,7 +122,7 @@ class FunctionRegistry implements Registry {
   async revisions(id: FunctionId): Promise<Revision[]> {
     if (!isName(id.namespace) || !isName(id.name)) return [];
     const entries = await this.#records.list<Revision>(revisionPrefix(id));
-    return entries.map((entry) => entry.value).reverse();
+    return entries.map((entry) => entry.value).toReversed();
   }
 
   async *everyRevision(): AsyncIterable<Revision> {

@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
 import { chmod, link, mkdir, open, readFile, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { VirgaError } from "../core/errors.ts";
+import { asVirgaError, VirgaError } from "../core/errors.ts";
 import { checkName, checkVariableName, isName } from "../core/names.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
@@ -188,8 +188,8 @@ async function readKey(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new VirgaError("unavailable", `cannot read the key for secrets: ${(error as Error).message}`, {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw new VirgaError("unavailable", `cannot read the key for secrets: ${asVirgaError(error).message}`, {
       fix: `make ${file} readable for the server's user`,
       cause: error,
     });
@@ -211,7 +211,7 @@ async function makeKey(file: string): Promise<void> {
   try {
     await link(draft, file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    if (codeOf(error) !== "EEXIST") throw error;
   } finally {
     await rm(draft, { force: true });
   }
@@ -221,4 +221,8 @@ async function makeKey(file: string): Promise<void> {
   } finally {
     await folder.close();
   }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
 }
