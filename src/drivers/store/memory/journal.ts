@@ -33,7 +33,7 @@ export function createMemoryJournal(): Journal {
       const found = (streams.get(checkName("stream", name))?.events ?? [])
         .filter(({ at }) => at >= fromTime && at < toTime)
         .sort((a, b) => a.at - b.at || a.sequence - b.sequence);
-      return (newestFirst ? found.reverse() : found).slice(0, limit);
+      return (newestFirst ? found.toReversed() : found).slice(0, limit);
     },
     async bounds(name) {
       const { events, last } = streams.get(checkName("stream", name)) ?? { events: [], last: 0 };

@@ -1,0 +1,272 @@
+/**
+ * The composition root: the only file that names drivers, runtimes and dialects together.
+ * `startPlatform` puts a whole platform of one process together and starts it.
+ */
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { readConfiguration, type Configuration } from "./configuration.ts";
+import { VirgaError } from "./core/errors.ts";
+import { openFileArtifacts } from "./drivers/artifacts/files/artifacts.ts";
+import { openFileBlobs } from "./drivers/blobs/files/blobs.ts";
+import { systemChance, systemClock } from "./drivers/host/clock.ts";
+import { createLog, type LogOptions } from "./drivers/host/log.ts";
+import { createSandbox, type SandboxChoice } from "./drivers/sandbox/sandbox.ts";
+import { probePromises } from "./drivers/sandbox/probe.ts";
+import { openSqliteStore } from "./drivers/store/sqlite/store.ts";
+import { createAccess } from "./engine/access.ts";
+import { createDeployer } from "./engine/deployer.ts";
+import { createDispatcher } from "./engine/dispatcher.ts";
+import type { Access, Engine } from "./engine/engine.ts";
+import { createFunctions } from "./engine/functions.ts";
+import { createHistory } from "./engine/history.ts";
+import { createIdentifier } from "./engine/identifier.ts";
+import { createInvoker, type EngineInvoker } from "./engine/invoker.ts";
+import { createPool, type Pool } from "./engine/pool.ts";
+import { createRoutes } from "./engine/routes.ts";
+import { createSecrets } from "./engine/secrets.ts";
+import { createUsage } from "./engine/usage.ts";
+import { createGateway } from "./gateway/gateway.ts";
+import { meterHistory } from "./gateway/metered-history.ts";
+import type { Log } from "./ports/log.ts";
+import type { Runtime } from "./ports/runtime.ts";
+import type { Sandbox } from "./ports/sandbox.ts";
+import { createBinaryRuntime } from "./runtimes/binary/runtime.ts";
+import { createNodeRuntime } from "./runtimes/node/runtime.ts";
+import { createPythonRuntime } from "./runtimes/python/runtime.ts";
+import { createMetrics } from "./telemetry/metrics.ts";
+
+export interface PlatformOptions {
+  readonly dataDirectory: string;
+  /** Where `credentials.json` is written for the CLI. */
+  readonly configDirectory: string;
+  readonly host: string;
+  /** 0 is any free port. */
+  readonly port: number;
+  readonly sandbox: SandboxChoice;
+  readonly logLevel: string;
+  readonly configFile?: string;
+}
+
+export interface Platform {
+  readonly url: string;
+  /** Holds the address and the administrator's token. */
+  readonly tokenFile: string;
+  readonly adminToken: string;
+  readonly sandbox: Sandbox;
+  readonly engine: Engine;
+  /** Refuses what is new, lets what runs end for up to 10 s, and writes what is left. */
+  close(): Promise<void>;
+}
+
+const drainMs = 10_000;
+const maxHeaderBytes = 64 * 1024;
+/** How long a request's head and a small body may take to arrive. */
+const requestTimeoutMs = 30_000;
+
+export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+  const startedAt = systemClock.now();
+  const configuration = readConfiguration(options.configFile);
+  const log = createLog({ level: readLevel(options.logLevel), pretty: process.stderr.isTTY });
+  const folder = prepareFolders(options.dataDirectory);
+
+  const clock = systemClock;
+  const chance = systemChance;
+  const identify = createIdentifier(clock, chance);
+  const store = openSqliteStore({ file: join(folder.data, "store.sqlite"), clock, chance });
+  const { records, journal, queue } = store;
+  const [blobs, sandbox] = await Promise.all([
+    openFileBlobs({ directory: folder.blobs, clock }),
+    createSandbox({ choice: options.sandbox, stateDirectory: folder.instances, log }),
+  ]);
+  const artifacts = await openFileArtifacts({ directory: folder.artifacts, blobs, clock });
+  const runtimes = createRuntimes(folder.tools, log);
+
+  const functions = createFunctions({ records, clock, log });
+  const maxAgeMs = configuration.retention.maxAgeDays * 86_400_000;
+  const invocations = createHistory({ journal, clock, log, retention: { maxPerNamespace: configuration.retention.maxPerNamespace, maxAgeMs } });
+  const usage = await createUsage({ records, journal, history: invocations, clock, log });
+  const secrets = await createSecrets({ records, keyFile: join(folder.data, "secrets.key"), clock, log });
+  const routes = await createRoutes({ records, functions });
+  const access = await createAccess({ records, clock, chance, belongings: [secrets, routes, invocations, usage] });
+
+  const metrics = createMetrics({ queueDepth: () => queue.depth("async") });
+  const history = meterHistory(invocations, metrics);
+  const pool: Pool = createPool({
+    runtimes,
+    sandbox,
+    artifacts,
+    secrets,
+    functions,
+    history,
+    clock,
+    log,
+    identify,
+    budget: configuration.budget,
+    prewarm: await possiblePrewarm(configuration, runtimes),
+    callFunction: (parent, request) => invoker.callFunction(parent, request),
+  });
+  const invoker: EngineInvoker = createInvoker({ functions, pool, history, clock, chance, identify, log });
+  const dispatcher = createDispatcher({ queue, records, blobs, invoker, functions, history, clock, chance, identify, log, concurrency: configuration.asyncConcurrency });
+  const deployer = createDeployer({
+    functions,
+    secrets,
+    artifacts,
+    blobs,
+    records,
+    runtimes,
+    sandbox,
+    verify: (revision, signal, onLog) => pool.verify(revision, signal, onLog),
+    clock,
+    log,
+    cacheDirectory: folder.cache,
+    limits: { timeoutMs: configuration.builds.timeoutSeconds * 1000, maxBytes: configuration.builds.maxMb * 2 ** 20, maxFiles: configuration.builds.maxFiles },
+  });
+
+  const engine: Engine = { functions, deployer, invoker, dispatcher, pool, history, usage, secrets, routes, access };
+  const gateway = createGateway({
+    engine,
+    blobs,
+    log,
+    clock,
+    identify,
+    metrics,
+    probe: async () => void (await records.put("probe", { at: clock.now() })),
+    config: {
+      domain: configuration.domain,
+      rates: configuration.rates,
+      maxHeaderBytes,
+      requestTimeoutMs,
+      trustForwarded: configuration.trustForwarded,
+      info: { name: "virga", version: ownVersion(), node: process.versions.node, sandbox: sandbox.name, startedAt },
+    },
+  });
+
+  const adminToken = await administratorToken(access, options.configDirectory);
+  const listener = await gateway.listen({ host: options.host, port: options.port });
+  const url = `http://${listener.host.includes(":") ? `[${listener.host}]` : listener.host}:${listener.port}`;
+  const tokenFile = writeCredentials(options.configDirectory, { url, token: adminToken });
+  dispatcher.start();
+  keepMinimum(engine, pool, log);
+  log.info("ready", { url, sandbox: sandbox.name, readyMs: Math.round(clock.now() - startedAt) });
+
+  return {
+    url,
+    tokenFile,
+    adminToken,
+    sandbox,
+    engine,
+    async close() {
+      await Promise.all([listener.close(drainMs), dispatcher.stop(drainMs)]);
+      await invoker.drain(drainMs);
+      await sandbox.close();
+      await invocations.close();
+      await usage.close();
+      store.close();
+    },
+  };
+}
+
+/** What this host promises, for `virga doctor`: the sandbox's promises tried, the runtimes' versions found. */
+export async function runDoctor(options: { dataDirectory: string; sandbox: SandboxChoice }): Promise<{
+  sandbox: string;
+  promises: ReturnType<typeof probePromises>;
+  runtimes: { name: string; versions: readonly string[]; fix?: string }[];
+  close(): Promise<void>;
+}> {
+  const log = createLog({ level: "error", pretty: true });
+  const folder = prepareFolders(join(options.dataDirectory, "doctor"));
+  const sandbox = await createSandbox({ choice: options.sandbox, stateDirectory: folder.instances, log });
+  const runtimes = await Promise.all(
+    [...createRuntimes(folder.tools, log).values()].map(async (runtime) => {
+      try {
+        return { name: runtime.name, versions: await runtime.versions() };
+      } catch (error) {
+        return { name: runtime.name, versions: [], fix: error instanceof VirgaError ? (error.detail.fix ?? error.message) : String(error) };
+      }
+    }),
+  );
+  return { sandbox: sandbox.name, promises: probePromises(sandbox), runtimes, close: () => sandbox.close() };
+}
+
+function createRuntimes(toolsDirectory: string, log: Log): ReadonlyMap<string, Runtime> {
+  const runtimes = [createNodeRuntime, createPythonRuntime, createBinaryRuntime].map((create) => create({ toolsDirectory, log }));
+  return new Map(runtimes.map((runtime) => [runtime.name, runtime]));
+}
+
+/** The data folder's rooms. Instances' users must be able to pass through to code and tools, and to see nothing else. */
+function prepareFolders(data: string): Record<"data" | "blobs" | "artifacts" | "instances" | "tools" | "cache", string> {
+  const folder = { data, blobs: join(data, "blobs"), artifacts: join(data, "artifacts"), instances: join(data, "instances"), tools: join(data, "tools"), cache: join(data, "build-cache") };
+  const modes = { data: 0o711, blobs: 0o700, artifacts: 0o711, instances: 0o711, tools: 0o755, cache: 0o711 };
+  for (const name of Object.keys(modes) as (keyof typeof modes)[]) {
+    try {
+      mkdirSync(folder[name], { recursive: true });
+      chmodSync(folder[name], modes[name]);
+    } catch (error) {
+      throw new VirgaError("unavailable", `the data folder ${folder[name]} cannot be made: ${(error as Error).message}`, { cause: error, fix: "Give a folder that you may write with --data." });
+    }
+  }
+  return folder;
+}
+
+/** Without a runtime's program on this host there is nothing to prewarm. */
+async function possiblePrewarm(configuration: Configuration, runtimes: ReadonlyMap<string, Runtime>): Promise<Configuration["prewarm"]> {
+  const possible = await Promise.all(
+    configuration.prewarm.map(async ({ runtime }) => {
+      const found = runtimes.get(runtime.split(":")[0] ?? runtime);
+      const versions = await found?.versions().catch(() => []);
+      return found?.prewarm === true && (versions?.length ?? 0) > 0;
+    }),
+  );
+  return configuration.prewarm.filter((_, index) => possible[index]);
+}
+
+/** Brings functions with a minimum of instances up to it, behind the start. */
+function keepMinimum(engine: Engine, pool: Pool, log: Log): void {
+  const page = 200;
+  const walk = async (): Promise<void> => {
+    for (const { name: namespace } of await engine.access.namespaces())
+      for (let after: string | undefined; ; ) {
+        const states = await engine.functions.list(namespace, { limit: page, ...(after !== undefined && { after }) });
+        for (const state of states) await pool.reconcile(state, state);
+        after = states.at(-1)?.name;
+        if (states.length < page) break;
+      }
+  };
+  walk().catch((error: unknown) => log.error("functions could not be brought to their minimum of instances", { error }));
+}
+
+/** The token of the last start where it is still good, else a new one. */
+async function administratorToken(access: Access, configDirectory: string): Promise<string> {
+  const saved = readCredentials(configDirectory);
+  if (saved !== undefined && access.authenticate(saved.token)?.namespaces === "*") return saved.token;
+  const { secret } = await access.createToken({ description: "administrator, made at the first start", namespaces: "*", role: "admin" });
+  return secret;
+}
+
+function readCredentials(configDirectory: string): { url: string; token: string } | undefined {
+  try {
+    const found = JSON.parse(readFileSync(join(configDirectory, "credentials.json"), "utf8")) as { url?: unknown; token?: unknown };
+    return typeof found.token === "string" ? { url: String(found.url), token: found.token } : undefined;
+  } catch {
+    // Absent or unreadable: a new token is made and the file written anew.
+    return undefined;
+  }
+}
+
+function writeCredentials(configDirectory: string, credentials: { url: string; token: string }): string {
+  mkdirSync(configDirectory, { recursive: true, mode: 0o700 });
+  const file = join(configDirectory, "credentials.json");
+  const aside = `${file}.${process.pid}`;
+  writeFileSync(aside, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
+  renameSync(aside, file);
+  return file;
+}
+
+function readLevel(text: string): LogOptions["level"] {
+  if (text === "debug" || text === "info" || text === "warn" || text === "error" || text === "silent") return text;
+  throw new VirgaError("bad_request", `there is no log level ${text}`, { field: "log-level", fix: "Use debug, info, warn, error or silent." });
+}
+
+function ownVersion(): string {
+  return (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
+}

@@ -1,0 +1,87 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism, totalmem } from "node:os";
+import { parseDocument } from "yaml";
+import { z } from "zod";
+import { defaultLimits } from "./core/defaults.ts";
+import { VirgaError } from "./core/errors.ts";
+
+const count = z.number().int().min(0);
+
+/** The operator's configuration. Everything has a default; a file names what differs. */
+const schema = z
+  .strictObject({
+    /** `{function}.{namespace}.{domain}` reaches a function. */
+    domain: z.string().default("localhost"),
+    /** Believe `x-forwarded-…` headers: for a platform behind a proxy that sets them. */
+    trustForwarded: z.boolean().default(false),
+    /** Prices for `virga usage`. The defaults are of the order of the public clouds' list prices. */
+    rates: z
+      .strictObject({
+        currency: z.string().min(1).default("USD"),
+        perMillionRequests: z.number().min(0).default(0.2),
+        perGbSecond: z.number().min(0).default(0.0000166667),
+        perCpuSecond: z.number().min(0).default(0),
+      })
+      .prefault({}),
+    /** Invocation records kept of each namespace. */
+    retention: z
+      .strictObject({ maxPerNamespace: count.default(1_000_000), maxAgeDays: z.number().min(0).default(30) })
+      .prefault({}),
+    /** What all instances together may use. */
+    budget: z
+      .strictObject({
+        memoryMb: count.default(Math.floor((totalmem() / 2 ** 20) * 0.8)),
+        instances: count.default(4000),
+      })
+      .prefault({}),
+    /** Blank instances kept ready; each waits for a function of its runtime and size. */
+    prewarm: z
+      .array(
+        z.strictObject({
+          runtime: z.string(),
+          memoryMb: count.default(defaultLimits.memoryMb),
+          cpus: z.number().positive().default(defaultLimits.cpus),
+          count: count.default(2),
+          network: z.enum(["host", "none"]).default("host"),
+        }),
+      )
+      .default([
+        { runtime: "node", memoryMb: defaultLimits.memoryMb, cpus: defaultLimits.cpus, count: 2, network: "host" },
+        { runtime: "python", memoryMb: defaultLimits.memoryMb, cpus: defaultLimits.cpus, count: 1, network: "host" },
+      ]),
+    builds: z
+      .strictObject({
+        timeoutSeconds: z.number().positive().default(600),
+        maxMb: count.default(2048),
+        maxFiles: count.default(200_000),
+      })
+      .prefault({}),
+    /** Asynchronous calls that run at the same time. */
+    asyncConcurrency: count.default(64 * availableParallelism()),
+  })
+  .prefault({});
+
+export type Configuration = z.infer<typeof schema>;
+
+/** Reads a YAML file; without one, the defaults. Rejects what is unknown, by file and line. */
+export function readConfiguration(file: string | undefined): Configuration {
+  if (file === undefined) return schema.parse({});
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new VirgaError("bad_request", `the configuration ${file} cannot be read: ${(error as Error).message}`, { cause: error, fix: "Give the path of a YAML file." });
+  }
+  const document = parseDocument(text);
+  const [syntax] = document.errors;
+  if (syntax !== undefined) throw new VirgaError("bad_request", `${file}:${syntax.linePos?.[0].line ?? 1}: ${syntax.message}`, { location: file });
+  const parsed = schema.safeParse(document.toJS() ?? {});
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const path = issue?.path ?? [];
+  const key = issue?.code === "unrecognized_keys" ? [...path, issue.keys[0] ?? ""] : path;
+  const node = document.getIn(key, true) ?? document.getIn(path, true);
+  const offset = node !== null && typeof node === "object" && "range" in node && Array.isArray(node.range) ? Number(node.range[0]) : 0;
+  const line = text.slice(0, offset).split("\n").length;
+  throw new VirgaError("invalid_field", `${file}:${line}: ${key.join(".")}: ${issue?.message ?? "is not valid"}`, { field: key.join("."), location: `${file}:${line}`, fix: "See docs/operations.md for every setting." });
+}
