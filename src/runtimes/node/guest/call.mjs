@@ -5,6 +5,7 @@ import { describe } from "./errors.mjs";
 import { flatten } from "./headers.mjs";
 import {
   frame,
+  hold,
   longestHeaders,
   maxPayload,
   sendBytes,
@@ -179,6 +180,7 @@ export class Call {
       }
       body = bytes;
     }
+    if (calls.size === 1) hold();
     if (this.partial !== undefined) flushPartial(this);
     const { cpuMicros, peakBytes } = measure();
     sendResult(this.stream, status, headers, body, cpuMicros, peakBytes);

@@ -38,14 +38,24 @@ const copyBytes = 2 ** 13;
 const out = Buffer.allocUnsafeSlow(2 ** 17);
 let used = 0;
 let scheduled = false;
+/** True while a `flush` is sure to follow, so that none needs to be scheduled. */
+let held = false;
 
 /** Reads frames until the platform closes the link. `onFrame(type, stream, bytes, start, end)`; the bytes are its own only during the call. */
 export function openLink(onFrame, onTurnEnd, onClosed) {
-  /** A frame that came in pieces: filled up to `filled`. */
-  let held = Buffer.allocUnsafe(headBytes);
+  /** A frame that came in pieces, filled up to `filled`. */
+  let partial = Buffer.allocUnsafe(headBytes);
   let filled = 0;
 
   function read(length, buffer) {
+    held = true;
+    take(length, buffer);
+    held = false;
+    onTurnEnd();
+    return true;
+  }
+
+  function take(length, buffer) {
     let at = 0;
     while (at < length) {
       if (filled === 0 && length - at >= headBytes) {
@@ -56,26 +66,24 @@ export function openLink(onFrame, onTurnEnd, onClosed) {
           continue;
         }
       }
-      const needed = filled < headBytes ? headBytes : headBytes + held.readUInt32BE(0);
-      if (held.length < needed) {
+      const needed = filled < headBytes ? headBytes : headBytes + partial.readUInt32BE(0);
+      if (partial.length < needed) {
         const larger = Buffer.allocUnsafe(needed);
-        held.copy(larger, 0, 0, filled);
-        held = larger;
+        partial.copy(larger, 0, 0, filled);
+        partial = larger;
       }
       const taken = Math.min(needed - filled, length - at);
-      buffer.copy(held, filled, at, at + taken);
+      buffer.copy(partial, filled, at, at + taken);
       filled += taken;
       at += taken;
-      if (filled < headBytes) return true;
-      const size = headBytes + held.readUInt32BE(0);
+      if (filled < headBytes) return;
+      const size = headBytes + partial.readUInt32BE(0);
       if (filled < size) continue;
       filled = 0;
-      const whole = held;
-      if (size > copyBytes) held = Buffer.allocUnsafe(headBytes);
+      const whole = partial;
+      if (size > copyBytes) partial = Buffer.allocUnsafe(headBytes);
       onFrame(whole[4], whole.readUInt32BE(5), whole, headBytes, size);
     }
-    onTurnEnd();
-    return true;
   }
 
   const socket = new Socket({
@@ -178,8 +186,14 @@ export function sendEnd(stream, cpuMicros, peakBytes) {
   writeMeasurement(cpuMicros, peakBytes);
 }
 
+/** The caller flushes before it gives control back. */
+export function hold() {
+  held = true;
+}
+
 /** Everything that is encoded leaves now. */
 export function flush() {
+  held = false;
   if (used === 0) return;
   const bytes = used;
   used = 0;
@@ -230,7 +244,7 @@ function writeHeadAt(at, length, type, stream) {
 
 function reserve(bytes) {
   if (used + bytes > out.length) flush();
-  if (!scheduled) {
+  if (!scheduled && !held) {
     scheduled = true;
     setTurnEnd(endTurn);
   }
