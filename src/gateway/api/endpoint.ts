@@ -66,7 +66,7 @@ export function endpoint<
     run(request: ApiRequest<z.output<Q>, z.output<B>>): Response | Promise<Response>;
   },
 ): Endpoint {
-  return definition as Endpoint;
+  return definition;
 }
 
 export function json(value: unknown, status = 200, headers: Record<string, string> = {}): Response {
