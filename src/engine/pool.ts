@@ -287,7 +287,9 @@ class InstancePool implements Pool, Machine, Nursery {
       let progress = true;
       while (progress) {
         progress = false;
-        for (const fleet of [...this.#hungry]) {
+        // A copy: those that get an instance go to the end of the set.
+        const round = [...this.#hungry];
+        for (const fleet of round) {
           if (this.#startsUnderWay >= this.#maxStarts) return;
           if (!all && fleet.patient) continue;
           if (this.#startOne(fleet)) progress = true;

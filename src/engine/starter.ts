@@ -94,30 +94,24 @@ export class Starter {
    * Runtimes keep the start timeout themselves, and know better what was late. This is for one that does not come back:
    * a call must never wait for it.
    */
-  #within<T>(timeoutMs: number, work: Promise<T>, late: (value: T) => unknown): Promise<T> {
-    return new Promise((resolve, reject) => {
-      let over = false;
-      const timer = this.#options.clock.after(timeoutMs + spareMs, () => {
-        over = true;
-        reject(
-          new VirgaError("timeout", `The instance was not ready within ${timeoutMs} ms`, {
-            field: "limits.startTimeoutMs",
-            fix: "Raise limits.startTimeoutMs, or do less before the first call.",
-          }),
-        );
-      });
-      work.then(
-        (value) => {
-          timer.cancel();
-          if (over) late(value);
-          else resolve(value);
-        },
-        (thrown: unknown) => {
-          timer.cancel();
-          reject(asVirgaError(thrown));
-        },
+  async #within<T>(timeoutMs: number, work: Promise<T>, late: (value: T) => Promise<void> | undefined): Promise<T> {
+    const over = Promise.withResolvers<never>();
+    let isOver = false;
+    const timer = this.#options.clock.after(timeoutMs + spareMs, () => {
+      isOver = true;
+      over.reject(
+        new VirgaError("timeout", `The instance was not ready within ${timeoutMs} ms`, {
+          field: "limits.startTimeoutMs",
+          fix: "Raise limits.startTimeoutMs, or do less before the first call.",
+        }),
       );
     });
+    try {
+      return await Promise.race([work, over.promise]);
+    } finally {
+      timer.cancel();
+      if (isOver) work.then(late, () => undefined);
+    }
   }
 }
 

@@ -59,7 +59,7 @@ export class Wiring implements InstanceEvents {
 
   /** The instance has died under these calls. */
   lose(error: VirgaError): void {
-    for (const call of [...(this.worker?.calls.values() ?? [])]) call.lost(error);
+    for (const call of this.worker?.calls.values() ?? []) call.lost(error);
   }
 
   /** Output outside of any call has one call's share for each second. */
