@@ -95,7 +95,7 @@ export class ExecInstance implements Instance {
     const directory = sandbox.name === "process" ? code.directory : "/code";
     this.#number += 1;
     return sandbox.start({
-      id: `${this.id.slice(0, 32)}-${this.#number.toString(36)}`,
+      id: `${this.id.slice(-32)}-${this.#number.toString(36)}`,
       command: program.command(directory),
       environment: { ...program.environment(directory), ...code.environment, ...callEnvironment(code, call) },
       workingDirectory: directory,

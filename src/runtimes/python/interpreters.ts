@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { realpathSync, statSync } from "node:fs";
-import { access, constants, readdir } from "node:fs/promises";
+import { access, constants, open, readdir } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { VirgaError } from "../../core/errors.ts";
@@ -31,8 +31,8 @@ export async function findInterpreters(): Promise<Found> {
   const libraries: string[] = [];
   const remarks: string[] = [];
   const seen = new Set<string>();
-  for (const path of await candidates()) {
-    const probed = await probe(path);
+  const answers = await Promise.all((await candidates()).map(probe));
+  for (const probed of answers) {
     if (probed === undefined || seen.has(probed.path)) continue;
     seen.add(probed.path);
     libraries.push(probed.library);
@@ -112,6 +112,7 @@ print(json.dumps([list(sys.version_info[:3]), sys.executable, sys.base_prefix, s
 async function probe(path: string): Promise<Interpreter | undefined> {
   try {
     await access(path, constants.X_OK);
+    if (await isScript(path)) return undefined; // a version manager's shim: slow, and not what an instance can run
     const { stdout } = await run(path, ["-I", "-c", question], {
       timeout: 5000,
       env: { PATH: process.env.PATH ?? "" },
@@ -121,7 +122,17 @@ async function probe(path: string): Promise<Interpreter | undefined> {
     const mounts = /^\/usr(\/|$)/.test(prefix) ? [] : [{ source: prefix, target: prefix, writable: false }];
     return { path: realpathSync(executable), version: version.join("."), mounts, library: realpathSync(library) };
   } catch {
-    return undefined; // not there, or something else of that name (a version manager's shim with no version behind it)
+    return undefined; // not there, or something else of that name
+  }
+}
+
+async function isScript(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer } = await file.read(Buffer.alloc(2), 0, 2, 0);
+    return buffer.toString("latin1") === "#!";
+  } finally {
+    await file.close();
   }
 }
 

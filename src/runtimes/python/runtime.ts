@@ -154,7 +154,7 @@ function asProgram(request: StartRequest, python: Interpreter, code: Specialisat
   const { convention, handler, args } = code.config;
   if (convention !== "http" && convention !== "stdio") return undefined;
   // A name of its own: the blank one may not be wholly gone.
-  const renamed: StartRequest = { ...request, id: `${request.id.slice(0, 34)}-${convention}` };
+  const renamed: StartRequest = { ...request, id: `${request.id.slice(-34)}-${convention}` };
   const describe = () => ({
     command: (root: string) => [python.path, `${root}/${handlerFile(handler)}`, ...args],
     mounts: python.mounts,
