@@ -53,7 +53,7 @@ async function uv(python: Interpreter, toolsDirectory: string): Promise<Installe
       "--link-mode",
       "copy",
     ],
-    environment: { ...forUv(settings), UV_CACHE_DIR: "/cache/uv", UV_NO_PYTHON_DOWNLOADS: "1" },
+    environment: { ...forUv(settings), UV_CACHE_DIR: "/cache/uv", UV_PYTHON_DOWNLOADS: "never" },
     mounts: settingsMounts(settings),
   };
 }
