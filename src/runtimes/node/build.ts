@@ -177,13 +177,16 @@ async function run(
     channel: "none",
     stdin: "none",
   });
+  const lines: string[] = [];
   const output = new ProgramOutput(program, ["stdout", "stderr"], ({ stream, text }) => {
-    if (onAnswer !== undefined && stream === "stdout") onAnswer(text);
-    else request.onLog(text);
+    if (onAnswer !== undefined && stream === "stdout") return onAnswer(text);
+    lines.push(text);
+    if (lines.length > keptLines) lines.splice(keptLines / 2, 1); // what went wrong stands first, where it ended last
+    request.onLog(text);
   });
   const report = await untilOver(request, program, deadline);
   await output.ended;
-  return { report, log: output.tail() };
+  return { report, log: lines.join("\n") };
 }
 
 async function untilOver(request: BuildRequest, program: SandboxedProgram, deadline: number): Promise<ExitReport> {
@@ -219,6 +222,9 @@ async function untilOver(request: BuildRequest, program: SandboxedProgram, deadl
 }
 
 let nextBuild = 0;
+
+/** Of a failed step's output, in the error. */
+const keptLines = 40;
 
 /** What npm needs for a large tree, with room; one build at a time is the deployer's business. */
 const buildLimits = { memoryMb: 2048, cpus: 2, processes: 256, openFiles: 4096, fileSizeMb: 2048, tmpMb: 512 };

@@ -16,7 +16,7 @@ import {
   sendText,
   window,
 } from "./link.mjs";
-import { flushPartial } from "./output.mjs";
+import { current, flushPartial } from "./output.mjs";
 import { takeContent } from "./message.mjs";
 import { incoming } from "./request.mjs";
 import { bytesHeaders, flatHeaders, isLight, jsonHeaders, noHeaders, textHeaders } from "./response.mjs";
@@ -84,7 +84,8 @@ export class Call {
       : new DOMException("The caller has left", "AbortError");
     this.body.fail(this.#cancelled);
     this.#wake?.();
-    this.#controller?.abort(this.#cancelled);
+    // What listens to the signal is the call's own code; without this its log lines would be nobody's.
+    if (this.#controller !== undefined) current.run(this, () => this.#controller.abort(this.#cancelled));
   }
 
   granted(bytes) {
@@ -98,7 +99,7 @@ export class Call {
       this.context.log.error(`context.waitUntil: ${stack ?? message}`);
     });
     lingering.add(lasting);
-    lasting.finally(() => {
+    void lasting.then(() => {
       lingering.delete(lasting);
       onIdle();
     });

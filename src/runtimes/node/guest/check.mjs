@@ -19,8 +19,6 @@ for (const file of sources(directory)) {
   try {
     check(file);
   } catch (error) {
-    // A broken file that nothing loads need not stop a deploy, but one cannot know what is loaded: only the handler's own
-    // language counts, and files whose names say that they are something else (fixtures, templates) are not read at all.
     problems.push(describe(file, error));
   }
 }
@@ -68,7 +66,12 @@ function compile(file, source, format) {
       if (format === "commonjs") throw error;
     }
   }
-  return new vm.SourceTextModule(source, { identifier: file }) && "module";
+  parseModule(source, file);
+  return "module";
+}
+
+function parseModule(source, file) {
+  return new vm.SourceTextModule(source, { identifier: file });
 }
 
 /** Undefined where only the code itself can tell, as with Node. */
@@ -107,25 +110,31 @@ function isSource(path) {
   return /\.[cm]?ts$/.test(path) && !/\.d\.[cm]?ts$/.test(path) && /\.[cm]?ts$/.test(handler);
 }
 
-/** `{ message, location, frame }`: Node puts the place of a syntax error above its stack, the stripper into its own fields. */
 function describe(file, error) {
-  if (typeof error.startLine === "number") {
-    const column = (error.startColumn ?? 0) + 1;
-    return {
-      message: error.message,
-      location: `${file}:${error.startLine}:${column}`,
-      frame: frameOf(file, error.startLine, column),
-    };
-  }
-  const line = Number(new RegExp(`${file.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}:(\\d+)`).exec(error.stack)?.[1]);
-  if (!line) return { message: `${error.message}`, location: file };
+  const message = error.code === "ERR_INVALID_TYPESCRIPT_SYNTAX" ? error.message : `${error.name}: ${error.message}`;
+  const place = placeOf(error) ?? placeByStripper(file);
+  if (place === undefined) return { message, location: file };
+  const { line, column } = place;
+  return { message, location: `${file}:${line}:${column}`, frame: frameOf(file, line, column) };
+}
+
+/** Node and the stripper put the place of a syntax error above its stack: `file:line`, the code, a line with carets. */
+function placeOf(error) {
+  if (typeof error.startLine === "number") return { line: error.startLine, column: (error.startColumn ?? 0) + 1 };
+  const line = Number(/^[^\n]*:(\d+)\n/.exec(error.stack)?.[1]);
+  if (!line) return undefined;
   const marker = error.stack.split("\n").find((text) => /^\s*\^+\s*$/.test(text));
-  const column = marker === undefined ? 1 : marker.indexOf("^") + 1;
-  return {
-    message: `${error.name}: ${error.message}`,
-    location: `${file}:${line}:${column}`,
-    frame: frameOf(file, line, column),
-  };
+  return { line, column: marker === undefined ? 1 : marker.indexOf("^") + 1 };
+}
+
+/** Node says nowhere where a module's syntax error is; the stripper's parser finds most of them, too. */
+function placeByStripper(file) {
+  try {
+    stripTypeScriptTypes(readFileSync(join(directory, file), "utf8"));
+  } catch (error) {
+    return placeOf(error);
+  }
+  return undefined;
 }
 
 /** Three lines around the place, with a caret. */

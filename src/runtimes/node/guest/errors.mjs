@@ -18,7 +18,7 @@ export function describe(thrown) {
     message = thrown.name === "Error" || !thrown.name ? `${thrown.message}` : `${thrown.name}: ${thrown.message}`;
     stack = `${thrown.stack}`;
   } catch (error) {
-    return { message: `An error whose message cannot be read was thrown (${error})` };
+    return { message: `An error whose message cannot be read was thrown (${String(error)})` };
   }
   if (thrown.cause instanceof Error) stack += `\nCaused by: ${thrown.cause.stack}`;
   return { message: relative(message || "Error"), stack: trim(stack), location: locate(stack) };

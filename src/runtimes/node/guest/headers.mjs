@@ -93,7 +93,7 @@ export class Headers {
   }
 
   *entries() {
-    const names = [...new Set(this.#list.filter((_, index) => index % 2 === 0))].sort();
+    const names = [...new Set(this.#list.filter((_, index) => index % 2 === 0))].sort(byName);
     for (const name of names) {
       if (name === "set-cookie") for (const cookie of this.getSetCookie()) yield [name, cookie];
       else yield [name, this.get(name)];
@@ -140,4 +140,8 @@ function checkValue(name, value) {
   if (notInValue.test(text))
     throw new TypeError(`Headers: the value of ${name} has a character that no header may have`);
   return text;
+}
+
+function byName(one, other) {
+  return one < other ? -1 : 1;
 }

@@ -20,7 +20,7 @@ export class Request extends Message {
   /** How it wants to be fetched: redirect, cache, credentials and the like, as given. */
   #options = noOptions;
 
-  constructor(input, init = undefined) {
+  constructor(input, init) {
     super();
     if (input === fromCall) return;
     const other = typeof input === "object" && input !== null && #method in input ? input : undefined;

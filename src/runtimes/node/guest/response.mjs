@@ -20,14 +20,14 @@ export class Response extends Message {
   #headers;
   #type = "default";
 
-  constructor(body = null, init = undefined) {
+  constructor(body = null, init) {
     super();
     let given;
     if (init !== undefined && init !== null) {
       if (typeof init !== "object") throw new TypeError("Response: the second argument is an object");
       const { status, statusText, headers } = init;
       if (status !== undefined) this.#status = checkStatus(status);
-      if (statusText !== undefined) this.#statusText = `${statusText}`;
+      if (statusText !== undefined) this.#statusText = String(statusText);
       if (headers !== undefined && headers !== null) this.#flat = given = [...flatten(headers)];
     }
     if (body === null || body === undefined) return;
@@ -52,7 +52,7 @@ export class Response extends Message {
     return this === Response && caught.Response !== undefined && value instanceof caught.Response;
   }
 
-  static json(data, init = undefined) {
+  static json(data, init) {
     const text = JSON.stringify(data);
     if (text === undefined) throw new TypeError(`Response.json: ${typeof data} is no JSON`);
     const response = new Response(text, init);
