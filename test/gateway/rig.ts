@@ -23,7 +23,7 @@ import type {
 import { createFunctions } from "../../src/engine/functions.ts";
 import { createIdentifier } from "../../src/engine/identifier.ts";
 import { createRoutes } from "../../src/engine/routes.ts";
-import { createGateway, type GatewayConfig, type Listener } from "../../src/gateway/gateway.ts";
+import { createGateway, type Gateway, type GatewayConfig, type Listener } from "../../src/gateway/gateway.ts";
 import { meterHistory } from "../../src/gateway/metered-history.ts";
 import type { Log } from "../../src/ports/log.ts";
 import { createMetrics } from "../../src/telemetry/metrics.ts";
@@ -140,6 +140,7 @@ export interface Rig extends AsyncDisposable {
   readonly port: number;
   readonly url: string;
   readonly engine: Engine;
+  readonly gateway: Gateway;
   readonly listener: Listener;
   /** An administrator's secret. */
   readonly token: string;
@@ -287,6 +288,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     port: listener.port,
     url,
     engine,
+    gateway,
     listener,
     token,
     calls,

@@ -68,7 +68,7 @@ function operationId(method: string, path: string): string {
   const camel = [...words, ...last].map((word) =>
     word.replaceAll(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase()),
   );
-  return `${method}${camel.join("")}`;
+  return `${method}${camel.join("") || "Server"}`;
 }
 
 function tagOf(path: string): string {
