@@ -1,12 +1,12 @@
-import { mkdir, stat, writeFile } from "node:fs/promises";
-import { readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
+import { readFileSync } from "node:fs";
+import { lstat, mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
 import { ProgramOutput, exitText } from "../../links/program-output.ts";
 import type { BuildRequest } from "../../ports/runtime.ts";
 import type { ExitReport, Mount, SandboxedProgram } from "../../ports/sandbox.ts";
 import { readManifest } from "./detect.ts";
+import { gatherNpmSettings } from "./npm-settings.ts";
 import type { NodeTools } from "./tools.ts";
 import { runningMajor } from "./tools.ts";
 
@@ -20,7 +20,10 @@ export async function buildNode(request: BuildRequest, tools: NodeTools, major: 
 
 async function checkManifest(directory: string): Promise<void> {
   const path = join(directory, "package.json");
-  if ((await stat(path).catch(() => undefined)) === undefined) return;
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isFile())
+    throw new VirgaError("build_failed", "package.json is not a plain file", { location: "package.json" });
   const text = readFileSync(path, "utf8");
   try {
     JSON.parse(text);
@@ -48,15 +51,14 @@ async function install(request: BuildRequest, tools: NodeTools, major: string, d
   const node = await tools.node(major);
   const cache = join(request.cacheDirectory, "npm");
   await mkdir(cache, { recursive: true });
-  const settings = await npmSettings(request.cacheDirectory);
+  const settings = await gatherNpmSettings(request.cacheDirectory);
   const mounts: Mount[] = [
     { source: request.cacheDirectory, target: "/cache", writable: true },
     { source: npm, target: "/virga/npm", writable: false },
     { source: node, target: "/virga/node", writable: false },
-    ...settings.mounts,
   ];
   request.onLog(`npm ${command} --omit=dev`);
-  const { report, log } = await run(request, "npm", mounts, deadline, (inside) => ({
+  const running = run(request, "npm", mounts, deadline, (inside) => ({
     command: [
       `${inside("/virga/node")}/node`,
       `${inside("/virga/npm")}/bin/npm-cli.js`,
@@ -69,20 +71,35 @@ async function install(request: BuildRequest, tools: NodeTools, major: string, d
       "--no-progress",
     ],
     environment: {
-      ...settings.environment,
+      ...settings.environment(inside("/cache")),
       PATH: `${inside("/virga/node")}:/usr/local/bin:/usr/bin:/bin`,
-      npm_config_cache: `${inside("/cache")}/npm`,
-      npm_config_userconfig: `${inside("/cache")}/npmrc`,
       CI: "1",
     },
     network: "host",
   }));
-  if (report.code === 0) return;
+  // Whatever becomes of it: the settings may hold a token.
+  await Promise.allSettled([running]);
+  await settings.remove();
+  const { report, log } = await running;
+  if (report.code === 0) return checkSize(request);
   throw new VirgaError("build_failed", `npm ${command} ended ${exitText(report)}`, {
     log,
     location: locked ? "package-lock.json" : "package.json",
     fix: "Run the same command in the function's folder; the log shows what npm found wrong.",
   });
+}
+
+async function checkSize(request: BuildRequest): Promise<void> {
+  const entries = await readdir(request.directory, { recursive: true, withFileTypes: true });
+  let bytes = 0;
+  for (const entry of entries) {
+    if (entry.isFile()) bytes += (await lstat(join(entry.parentPath, entry.name))).size;
+    if (bytes > request.maxBytes) {
+      throw new VirgaError("build_failed", `The code with its dependencies is larger than ${request.maxBytes} bytes`, {
+        fix: "Use fewer or smaller dependencies, or raise the platform's limit for artifacts.",
+      });
+    }
+  }
 }
 
 async function check(request: BuildRequest, tools: NodeTools, deadline: number): Promise<void> {
@@ -228,38 +245,3 @@ const keptLines = 40;
 
 /** What npm needs for a large tree, with room; one build at a time is the deployer's business. */
 const buildLimits = { memoryMb: 2048, cpus: 2, processes: 256, openFiles: 4096, fileSizeMb: 2048, tmpMb: 512 };
-
-/**
- * The host's own npm settings (registry, proxy, certificates), so that a build reaches what the host reaches.
- * `npmrc` is written anew for each build, readable for the build's user alone through its mount.
- */
-async function npmSettings(cacheDirectory: string): Promise<{ environment: Record<string, string>; mounts: Mount[] }> {
-  const environment: Record<string, string> = {};
-  for (const [name, value] of Object.entries(process.env)) {
-    if (value !== undefined && passed.test(name)) environment[name] = value;
-  }
-  const files = [process.env["npm_config_userconfig"], process.env["NPM_CONFIG_USERCONFIG"], join(homedir(), ".npmrc")];
-  const texts = ["/etc/npmrc", "/usr/etc/npmrc", ...files.filter((file) => file !== undefined)].map(readIfThere);
-  await writeFile(join(cacheDirectory, "npmrc"), `${texts.filter((text) => text !== "").join("\n")}\n`, {
-    mode: 0o644,
-  });
-  const certificates = environment["NODE_EXTRA_CA_CERTS"];
-  const mounts = certificates === undefined || readIfThere(certificates) === "" ? [] : [certificates].map(asMount);
-  return { environment, mounts };
-}
-
-/** npm's settings without those of places, which are the build's own. */
-const passed =
-  /^(?:npm_config_(?!cache|prefix|userconfig|globalconfig|local_prefix|global_prefix|node_gyp|init_module|noproxy$)\w+|https?_proxy|no_proxy|all_proxy|node_extra_ca_certs|ssl_cert_file|ssl_cert_dir)$/i;
-
-function asMount(file: string): Mount {
-  return { source: file, target: file, writable: false };
-}
-
-function readIfThere(file: string): string {
-  try {
-    return statSync(file).isFile() ? readFileSync(file, "utf8") : "";
-  } catch {
-    return ""; // npm does without the files that are not there, too
-  }
-}

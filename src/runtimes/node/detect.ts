@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { lstat, readFile, stat } from "node:fs/promises";
 import { join, normalize } from "node:path";
 import type { Detection } from "../../ports/runtime.ts";
 
@@ -27,8 +27,10 @@ export async function detectNode(directory: string): Promise<Detection | undefin
 
 /** `package.json` as an object; undefined where there is none. A broken one is the build's to report. */
 export async function readManifest(directory: string): Promise<Record<string, unknown> | undefined> {
-  const text = await readFile(join(directory, "package.json"), "utf8").catch(() => undefined);
-  if (text === undefined) return undefined;
+  const path = join(directory, "package.json");
+  // A link could point at a file of the host's.
+  if (!(await lstat(path).catch(() => undefined))?.isFile()) return undefined;
+  const text = await readFile(path, "utf8");
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { VirgaError } from "../../../src/core/errors.ts";
@@ -153,6 +153,7 @@ test("dependencies are installed in the build, without running their scripts", a
   );
   assert.equal(readFileSync(join(directory, "node_modules/near/n.js"), "utf8"), files["near/n.js"]);
   assert.equal(existsSync(join(directory, "near/ran")), false);
+  assert.deepEqual(readdirSync(join(harness.root, "cache")), ["npm"], "the host's npm settings stayed behind");
 });
 
 test("a lock file is obeyed, and one that does not fit stops the build with npm's own words", async () => {
@@ -192,4 +193,18 @@ test("the fingerprint names what does the building", async () => {
   assert.ok(fingerprint.includes(process.versions.node));
   assert.equal(await harness.runtime.fingerprint(settings({})), fingerprint);
   assert.notEqual(await harness.runtime.fingerprint(settings({ runtime: "node:22" })), fingerprint);
+});
+
+test("code that is too large with its dependencies stops the build", async () => {
+  const directory = harness.folder({
+    "package.json": '{"name":"f","version":"1.0.0","dependencies":{"near":"file:./near"}}',
+    "near/package.json": '{"name":"near","version":"1.2.3"}',
+    "near/large": "x".repeat(5000),
+    "index.js": "",
+  });
+  await assert.rejects(harness.build(directory, { handler: "index.js" }, 60_000, 5000), (error: VirgaError) => {
+    assert.equal(error.code, "build_failed");
+    assert.match(error.message, /larger than 5000 bytes/);
+    return true;
+  });
 });

@@ -93,7 +93,12 @@ export class Harness {
     return instance;
   }
 
-  async build(directory: string, config: Partial<FunctionConfig>, timeoutMs = 60_000): Promise<string[]> {
+  async build(
+    directory: string,
+    config: Partial<FunctionConfig>,
+    timeoutMs = 60_000,
+    maxBytes = 2 ** 30,
+  ): Promise<string[]> {
     const lines: string[] = [];
     const cacheDirectory = join(this.root, "cache");
     mkdirSync(cacheDirectory, { recursive: true });
@@ -103,7 +108,7 @@ export class Harness {
       sandbox: this.sandbox,
       cacheDirectory,
       timeoutMs,
-      maxBytes: 2 ** 30,
+      maxBytes,
       onLog: (line) => lines.push(line),
       signal: new AbortController().signal,
     });

@@ -1,0 +1,59 @@
+import { copyFile, mkdtemp, chmod, readFile, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { basename, join } from "node:path";
+
+/** The host's own npm settings, carried into a build so that it reaches the registry that the host reaches. */
+export interface NpmSettings {
+  /** Environment of npm, given the path at which the build sees the cache folder. */
+  environment(cacheInside: string): Record<string, string>;
+  /** The settings may hold a registry's token: they lie in the cache folder only as long as the build runs. */
+  remove(): Promise<void>;
+}
+
+/** Collects registry, proxies and certificates from the environment and the host's npmrc files into a folder of the cache. */
+export async function gatherNpmSettings(cacheDirectory: string): Promise<NpmSettings> {
+  const folder = await mkdtemp(join(cacheDirectory, "settings-"));
+  await chmod(folder, 0o755); // the build runs as another user
+  const passed: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined && carried.test(name)) passed[name] = value;
+  }
+  const own = process.env["npm_config_userconfig"] ?? process.env["NPM_CONFIG_USERCONFIG"] ?? join(homedir(), ".npmrc");
+  const texts = await Promise.all(["/etc/npmrc", "/usr/etc/npmrc", own].map(readIfThere));
+  const text = texts.filter((part) => part !== "").join("\n");
+  await writeFile(join(folder, "npmrc"), `${text}\n`, { mode: 0o644 });
+
+  // Certificates that the host's settings name by a path which the build may not see.
+  const certificates = {
+    npm_config_cafile: [...text.matchAll(/^\s*cafile\s*=\s*"?([^"\n]+?)"?\s*$/gm)].at(-1)?.[1],
+    NODE_EXTRA_CA_CERTS: process.env["NODE_EXTRA_CA_CERTS"],
+  };
+  const files: [variable: string, file: string][] = [];
+  for (const [variable, source] of Object.entries(certificates)) {
+    if (source === undefined || (await readIfThere(source)) === "") continue;
+    await copyFile(source, join(folder, variable));
+    await chmod(join(folder, variable), 0o644);
+    files.push([variable, variable]);
+  }
+  return {
+    environment(cacheInside) {
+      const inside = join(cacheInside, basename(folder));
+      return {
+        ...passed,
+        ...Object.fromEntries(files.map(([variable, file]) => [variable, join(inside, file)])),
+        npm_config_cache: join(cacheInside, "npm"),
+        npm_config_userconfig: join(inside, "npmrc"),
+      };
+    },
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+/** npm's settings but those of places, which are the build's own; the proxies' variables as curl and npm know them. */
+const carried =
+  /^(?:npm_config_(?!cache|prefix|userconfig|globalconfig|local_prefix|global_prefix|node_gyp|init_module|cafile)\w+|https?_proxy|no_proxy|all_proxy)$/i;
+
+/** Empty where there is no such file: npm does without it, too. */
+async function readIfThere(file: string): Promise<string> {
+  return readFile(file, "utf8").catch(() => "");
+}
