@@ -14,6 +14,8 @@ export interface DemandState {
   readonly concurrency: number;
   readonly min: number;
   readonly max: number;
+  /** Failed starts in a row. */
+  readonly failures: number;
   /** What a call takes of late; undefined before the first one ended. */
   readonly typicalRunMs: number | undefined;
   /** What a start takes of late; undefined before the first one. */
@@ -34,8 +36,12 @@ export function decideStarts(state: DemandState): ScaleDecision {
   const present = state.ready + state.starting;
   const missing = state.min - present;
   const room = state.max - present;
+  if (state.failures > 0 && state.starting > 0) {
+    return { start: 0, reason: "the last start failed: one at a time until one succeeds" };
+  }
+  const most = state.failures > 0 ? 1 : Number.POSITIVE_INFINITY;
   if (state.waiting === 0) {
-    if (missing > 0) return { start: missing, reason: `min is ${state.min}` };
+    if (missing > 0) return { start: Math.min(missing, most), reason: `min is ${state.min}` };
     return { start: 0, reason: "no call waits" };
   }
   const needed = Math.ceil(state.waiting / state.concurrency) - state.starting;
@@ -52,7 +58,7 @@ export function decideStarts(state: DemandState): ScaleDecision {
       };
     }
   }
-  const start = Math.min(Math.max(needed, missing), room);
+  const start = Math.min(Math.max(needed, missing), room, most);
   return { start, reason: `${calls(state.waiting)} waiting, ${state.concurrency} at a time in each instance` };
 }
 
@@ -61,7 +67,7 @@ export function smoothed(average: number | undefined, sample: number): number {
   return average === undefined ? sample : average + (sample - average) / 8;
 }
 
-/** Pause before the next start after `failures` failed ones in a row: 0.2 s doubling to 10 s. */
+/** Pause before the next start after `failures` failed ones in a row: 0.2 s, doubling to 10 s. */
 export function startBackoffMs(failures: number): number {
   return failures === 0 ? 0 : Math.min(10_000, 100 * 2 ** Math.min(failures, 16));
 }

@@ -36,8 +36,9 @@ export class Fleet {
   /** Trial starts under way. */
   trials = 0;
   onTrialLog: ((line: string) => void) | undefined;
-  /** Failed starts in a row, and when the next one may be tried (`clock.monotonic()`). */
+  /** Failed starts in a row, when the newest was, and when the next may be tried (`clock.monotonic()`). */
   failures = 0;
+  failedAt = Number.NEGATIVE_INFINITY;
   notBefore = 0;
   typicalRunMs: number | undefined;
   typicalStartMs: number | undefined;

@@ -311,6 +311,7 @@ class InstancePool implements Pool, Machine, Nursery {
       starting: fleet.starting.size,
       concurrency: config.limits.concurrency,
       min: fleet.min,
+      failures: fleet.failures,
       max: config.scaling.max,
       typicalRunMs: fleet.typicalRunMs,
       typicalStartMs: fleet.typicalStartMs,
@@ -437,7 +438,7 @@ class InstancePool implements Pool, Machine, Nursery {
     } catch (thrown) {
       if (instance !== undefined) await this.starter.end(instance);
       this.#startEnded(fleet, id);
-      this.#startFailed(fleet, asVirgaError(thrown));
+      this.#startFailed(fleet, asVirgaError(thrown), begun);
       this.giveBack(config.limits.memoryMb);
     }
     this.#pump();
@@ -453,9 +454,13 @@ class InstancePool implements Pool, Machine, Nursery {
    * A failure of the user's code fails the calls that the start was for, unless other instances serve them.
    * One of the platform is tried again first. From the third in a row on, everybody in line is told.
    */
-  #startFailed(fleet: Fleet, error: VirgaError): void {
-    fleet.failures++;
-    fleet.notBefore = this.clock.monotonic() + startBackoffMs(fleet.failures);
+  #startFailed(fleet: Fleet, error: VirgaError, begun: number): void {
+    // Several of one burst are one failure.
+    if (begun > fleet.failedAt) {
+      fleet.failures++;
+      fleet.failedAt = this.clock.monotonic();
+      fleet.notBefore = fleet.failedAt + startBackoffMs(fleet.failures);
+    }
     this.#record(fleet, 0, `a start failed: ${error.message}`);
     this.log.warn("an instance could not start", { function: fleet.key, failures: fleet.failures, error });
     if (fleet.ready === 0) {

@@ -1,0 +1,378 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { VirgaError } from "../../src/core/errors.ts";
+import { settle } from "./manual-clock.ts";
+import { revisionOf, rig } from "./rig.ts";
+
+const id = { namespace: "default", name: "hello" };
+
+describe("pool: starting", () => {
+  test("a first call starts an instance and waits for it; the second finds it warm", async () => {
+    const { runtime, functions, call, clock, records } = rig();
+    runtime.startMs = 30;
+    runtime.initMs = 20;
+    functions.deploy(revisionOf());
+    const first = call();
+    await clock.advance(50);
+    runtime.running[0]!.answer();
+    const second = call();
+    runtime.running[0]!.answer();
+    assert.equal(runtime.starts, 1);
+    assert.deepEqual([first.status, second.status], [200, 200]);
+    const [cold, warm] = records;
+    assert.equal(cold!.usage.coldStart, true);
+    assert.deepEqual([cold!.timings.coldStartMs, cold!.timings.initMs, cold!.timings.queueMs], [30, 20, 0]);
+    assert.equal(warm!.usage.coldStart, false);
+    assert.deepEqual([warm!.timings.coldStartMs, warm!.timings.initMs, warm!.timings.queueMs], [0, 0, 0]);
+  });
+
+  test("a burst starts an instance for each call that the others cannot take, up to max", async () => {
+    const { runtime, functions, call, clock, pool } = rig();
+    functions.deploy(revisionOf({ limits: { concurrency: 4 }, scaling: { max: 3 } }));
+    const calls = Array.from({ length: 20 }, () => call());
+    await clock.advance(20);
+    assert.equal(runtime.alive.length, 3);
+    assert.equal(runtime.running.length, 12);
+    assert.equal(pool.waiting(id), 8);
+    while (runtime.running.length > 0) runtime.running[0]!.answer();
+    assert.ok(calls.every(({ ended }) => ended === 1));
+    assert.ok(runtime.instances.every(({ mostAtOnce }) => mostAtOnce === 4));
+  });
+
+  test("a line of short calls waits for the instances that are there rather than for new ones", async () => {
+    const { runtime, functions, call, clock } = rig();
+    runtime.startMs = 100;
+    functions.deploy(revisionOf());
+    const first = call();
+    await clock.advance(105);
+    runtime.running[0]!.answer();
+    assert.equal(first.ended, 1);
+    // Its call took 5 ms, or less: ten of them are over before a start would be.
+    const calls = Array.from({ length: 10 }, () => call());
+    await clock.advance(5);
+    while (runtime.running.length > 0) runtime.running[0]!.answer();
+    assert.ok(calls.every(({ ended }) => ended === 1));
+    assert.equal(runtime.starts, 1);
+  });
+
+  test("a line that outlasts a start gets its instances, however short calls were before", async () => {
+    const { runtime, functions, call, clock } = rig();
+    runtime.startMs = 100;
+    functions.deploy(revisionOf());
+    call();
+    await clock.advance(101);
+    runtime.running[0]!.answer();
+    Array.from({ length: 3 }, () => call());
+    await clock.advance(90);
+    assert.equal(runtime.starts, 1);
+    await clock.advance(130);
+    assert.equal(runtime.starts, 3);
+    assert.equal(runtime.running.length, 3);
+  });
+
+  test("a call beyond queueLength is refused with the limit's name", async () => {
+    const { functions, call, runtime, clock } = rig();
+    functions.deploy(revisionOf({ limits: { queueLength: 2 }, scaling: { max: 1 } }));
+    const first = call();
+    await clock.advance(1);
+    const waiting = [call(), call()];
+    const refused = call();
+    await settle();
+    assert.equal(refused.error?.code, "queue_full");
+    assert.equal(refused.error?.detail.field, "limits.queueLength");
+    assert.equal(refused.invocation, undefined);
+    while (runtime.running.length > 0) runtime.running[0]!.answer();
+    assert.deepEqual(
+      [first, ...waiting].map(({ ended }) => ended),
+      [1, 1, 1],
+    );
+  });
+
+  test("a prewarmed instance takes the code, and is replaced behind the call", async () => {
+    const { runtime, functions, call, clock, pool, records } = rig({
+      prewarm: [{ runtime: "fake", memoryMb: 256, cpus: 1, count: 2 }],
+    });
+    runtime.startMs = 40;
+    await clock.advance(500);
+    assert.deepEqual(pool.prewarmed(), [{ runtime: "fake", memoryMb: 256, ready: 2, starting: 0 }]);
+    functions.deploy(revisionOf());
+    const first = call();
+    await settle();
+    runtime.running[0]!.answer();
+    assert.equal(first.ended, 1);
+    assert.equal(records[0]!.timings.coldStartMs, 0);
+    assert.equal(pool.prewarmed()[0]!.ready, 1);
+    await clock.advance(500);
+    assert.equal(pool.prewarmed()[0]!.ready, 2);
+    assert.equal(pool.memory().usedMb, 3 * 256);
+  });
+
+  test("a prewarmed instance of another size is not taken", async () => {
+    const { runtime, functions, call, clock, pool } = rig({
+      prewarm: [{ runtime: "fake", memoryMb: 256, cpus: 1, count: 1 }],
+    });
+    await clock.advance(100);
+    functions.deploy(revisionOf({ limits: { memoryMb: 512 } }));
+    call();
+    await clock.advance(10);
+    assert.equal(runtime.running[0]!.instance.request.limits.memoryMb, 512);
+    assert.equal(pool.prewarmed()[0]!.ready, 1);
+  });
+});
+
+describe("pool: failing starts", () => {
+  test("code that does not load fails the calls whose start it was, with the user's own error", async () => {
+    const { runtime, functions, call, clock, records } = rig();
+    runtime.failLoad = new VirgaError("start_failed", "boom is not defined", { location: "index.js:3:1" });
+    functions.deploy(revisionOf());
+    const failed = call();
+    await clock.advance(10);
+    assert.equal(failed.error?.code, "start_failed");
+    assert.equal(failed.error?.detail.location, "index.js:3:1");
+    assert.equal(records[0]!.status, "failed");
+    assert.equal(runtime.alive.length, 0);
+  });
+
+  test("failing starts are paused ever longer, not repeated in a loop", async () => {
+    const { runtime, functions, call, clock } = rig();
+    runtime.failLoad = new VirgaError("start_failed", "boom");
+    functions.deploy(revisionOf());
+    for (let second = 0; second < 20; second++) {
+      for (let index = 0; index < 10; index++) call();
+      await clock.advance(1000);
+    }
+    assert.ok(runtime.starts < 25, `${runtime.starts} starts`);
+    runtime.failLoad = undefined;
+    const later = call();
+    await clock.advance(20_000);
+    while (runtime.running.length > 0) runtime.running[0]!.answer();
+    assert.equal(later.ended, 1);
+  });
+
+  test("a failure of the platform is tried again before a call hears of it", async () => {
+    const { runtime, functions, call, clock } = rig();
+    runtime.failStart = new VirgaError("unavailable", "no more processes");
+    functions.deploy(revisionOf());
+    const waiting = call();
+    await clock.advance(50);
+    assert.equal(waiting.settled, 0);
+    runtime.failStart = undefined;
+    await clock.advance(1000);
+    runtime.running[0]!.answer();
+    assert.equal(waiting.ended, 1);
+  });
+
+  test("an unknown runtime fails the call and names those that are there", async () => {
+    const { functions, call, clock } = rig();
+    functions.deploy(revisionOf({ config: { runtime: "cobol:85" } }));
+    const failed = call();
+    await clock.advance(10);
+    assert.equal(failed.error?.code, "runtime_unknown");
+    assert.match(failed.error?.detail.fix ?? "", /fake/);
+  });
+});
+
+describe("pool: ending", () => {
+  test("idle instances are stopped after keepAliveMs, down to min", async () => {
+    const { runtime, functions, call, clock, pool } = rig();
+    functions.deploy(revisionOf({ scaling: { min: 1, keepAliveMs: 5000 } }));
+    await clock.advance(10);
+    assert.equal(runtime.alive.length, 1, "min is kept warm without a call");
+    Array.from({ length: 4 }, () => call());
+    await clock.advance(10);
+    while (runtime.running.length > 0) runtime.running[0]!.answer();
+    assert.equal(runtime.alive.length, 4);
+    await clock.advance(4900);
+    assert.equal(runtime.alive.length, 4);
+    await clock.advance(600);
+    assert.equal(runtime.alive.length, 1);
+    assert.match(pool.decisions(id)[0]!.reason, /idle for 5000 ms/);
+  });
+
+  test("the instance used last is used next, so that the others idle out", async () => {
+    const { runtime, functions, call, clock } = rig();
+    functions.deploy(revisionOf({ scaling: { keepAliveMs: 2000 } }));
+    call();
+    call();
+    await clock.advance(10);
+    const [one, two] = runtime.running;
+    one!.answer();
+    two!.answer();
+    for (let round = 0; round < 30; round++) {
+      call();
+      assert.equal(runtime.running[0]!.instance, two!.instance);
+      runtime.running[0]!.answer();
+      await clock.advance(100);
+    }
+    assert.deepEqual(runtime.alive, [two!.instance]);
+  });
+
+  test("with nothing left to do the pool keeps no timer", async () => {
+    const { runtime, functions, call, clock } = rig();
+    functions.deploy(revisionOf({ scaling: { keepAliveMs: 1000 } }));
+    call();
+    await clock.advance(10);
+    runtime.running[0]!.answer();
+    await clock.advance(120_000);
+    assert.equal(runtime.alive.length, 0);
+    assert.equal(clock.pending, 0);
+  });
+
+  test("where memory is short, idle instances of others make room; running ones are waited for", async () => {
+    const { runtime, functions, call, clock, pool } = rig({ budget: { memoryMb: 512, instances: 10, starts: 4 } });
+    functions.deploy(revisionOf());
+    functions.deploy(revisionOf({ name: "other" }));
+    const [one, two] = [call(), call()];
+    await clock.advance(10);
+    const waits = call({ name: "other" });
+    await clock.advance(100);
+    assert.equal(waits.settled, 0);
+    runtime.running[0]!.answer();
+    await clock.advance(100);
+    assert.equal(one.ended, 1);
+    assert.equal(pool.memory().usedMb, 512);
+    const other = runtime.running.find(({ instance }) => instance.code?.name === "other");
+    other!.answer();
+    assert.equal(waits.ended, 1);
+    assert.equal(two.settled, 0);
+    assert.match(pool.decisions(id)[0]!.reason, /memory was needed for other/);
+  });
+
+  test("a function larger than the machine is refused at once", async () => {
+    const { functions, call, clock } = rig({ budget: { memoryMb: 512, instances: 10 } });
+    functions.deploy(revisionOf({ limits: { memoryMb: 1024 } }));
+    const refused = call();
+    await clock.advance(1);
+    assert.equal(refused.error?.code, "no_instance");
+    assert.match(refused.error?.message ?? "", /1024 MB.*512 MB/);
+  });
+
+  test("instances of a replaced revision finish their calls and go", async () => {
+    const { runtime, functions, call, clock } = rig();
+    functions.deploy(revisionOf());
+    const old = [call(), call()];
+    await clock.advance(10);
+    const [busy, idle] = runtime.running;
+    idle!.answer();
+    functions.deploy(revisionOf({ number: 2 }));
+    await clock.advance(10);
+    assert.notEqual(idle!.instance.exit, undefined);
+    assert.equal(busy!.instance.exit, undefined);
+    const fresh = call();
+    await clock.advance(10);
+    const onNew = runtime.running.find(({ instance }) => instance.code?.revision === 2);
+    onNew!.answer();
+    busy!.answer();
+    await clock.advance(10);
+    assert.notEqual(busy!.instance.exit, undefined);
+    assert.deepEqual(
+      [...old, fresh].map(({ ended }) => ended),
+      [1, 1, 1],
+    );
+  });
+
+  test("a changed secret replaces the instances that have it", async () => {
+    const { runtime, functions, call, clock, changeSecret } = rig();
+    functions.deploy(revisionOf({ config: { secrets: ["KEY"] } }));
+    call();
+    await clock.advance(10);
+    const [before] = runtime.running;
+    assert.equal(before!.instance.code?.environment["KEY"], "secret");
+    before!.answer();
+    changeSecret("default", "OTHER");
+    assert.equal(before!.instance.exit, undefined);
+    changeSecret("default", "KEY");
+    assert.notEqual(before!.instance.exit, undefined);
+  });
+
+  test("deleting a function refuses its waiting calls and ends its instances", async () => {
+    const { runtime, functions, call, clock } = rig();
+    functions.deploy(revisionOf({ scaling: { max: 1 } }));
+    const runs = call();
+    await clock.advance(10);
+    const waits = call();
+    functions.delete(id);
+    await clock.advance(1);
+    assert.equal(waits.error?.code, "not_found");
+    runtime.running[0]!.answer();
+    await clock.advance(1000);
+    assert.equal(runs.ended, 1);
+    assert.equal(runtime.alive.length, 0);
+  });
+
+  test("drain refuses new calls, lets running ones finish, and stops everything", async () => {
+    const { runtime, functions, call, clock, invoker } = rig({
+      prewarm: [{ runtime: "fake", memoryMb: 256, cpus: 1, count: 1 }],
+    });
+    functions.deploy(revisionOf());
+    const runs = call();
+    await clock.advance(100);
+    let drained = false;
+    void invoker.drain(5000).then(() => {
+      drained = true;
+    });
+    const late = call();
+    await clock.advance(100);
+    assert.equal(late.error?.code, "unavailable");
+    assert.equal(drained, false);
+    runtime.running[0]!.answer();
+    await clock.advance(100);
+    assert.equal(runs.ended, 1);
+    assert.equal(drained, true);
+    assert.equal(runtime.alive.length, 0);
+  });
+});
+
+describe("pool: trial starts", () => {
+  test("a verified revision is warm for its first call", async () => {
+    const { runtime, functions, call, clock, pool, records } = rig();
+    runtime.startMs = 50;
+    const revision = revisionOf();
+    const verified = pool.verify(revision, AbortSignal.timeout(60_000), () => {});
+    await clock.advance(60);
+    await verified;
+    functions.deploy(revision);
+    call();
+    runtime.running[0]!.answer();
+    assert.equal(records[0]!.usage.coldStart, false);
+    assert.equal(runtime.starts, 1);
+  });
+
+  test("a revision that does not start rejects, and leaves nothing running", async () => {
+    const { runtime, clock, pool } = rig();
+    runtime.failLoad = new VirgaError("start_failed", "boom");
+    const verified = assert.rejects(
+      pool.verify(revisionOf(), AbortSignal.timeout(60_000), () => {}),
+      /boom/,
+    );
+    await clock.advance(10);
+    await verified;
+    assert.equal(runtime.alive.length, 0);
+    assert.equal(pool.memory().usedMb, 0);
+  });
+
+  test("what it prints goes to the deploy", async () => {
+    const { runtime, clock, pool } = rig();
+    runtime.initMs = 50;
+    const printed: string[] = [];
+    const verified = pool.verify(revisionOf(), AbortSignal.timeout(60_000), (line) => printed.push(line));
+    await clock.advance(10);
+    runtime.instances[0]!.request.events.log(undefined, { at: 0, stream: "stderr", text: "loading" });
+    await clock.advance(100);
+    await verified;
+    assert.deepEqual(printed, ["loading"]);
+  });
+
+  test("a cancelled deploy stops waiting", async () => {
+    const { runtime, clock, pool } = rig();
+    runtime.startMs = 1000;
+    const abort = new AbortController();
+    const verified = assert.rejects(
+      pool.verify(revisionOf(), abort.signal, () => {}),
+      /cancelled/,
+    );
+    await clock.advance(10);
+    abort.abort();
+    await verified;
+  });
+});
