@@ -42,12 +42,13 @@ export interface DeployerOptions {
   /** Package caches of builds, a folder for each namespace. */
   readonly cacheDirectory: string;
   readonly limits: {
-    readonly buildTimeoutMs: number;
+    /** Of one build. */
+    readonly timeoutMs: number;
     /** A source's or an artifact's size, unpacked. */
     readonly maxBytes: number;
     readonly maxFiles: number;
     /** Builds at the same time; more wait. */
-    readonly builds: number;
+    readonly builds?: number;
   };
 }
 
@@ -70,6 +71,8 @@ interface KnownSource {
 /** Sources, artifacts and builds that no revision uses are kept this long: the next deploy may use them again. */
 const spareMs = 3_600_000;
 const rememberedFindings = 500;
+/** A build may use two cores and 2 GiB. */
+const defaultBuilds = 2;
 
 /** A deploy on its way: what it must give back in the end. */
 interface Job {
@@ -91,7 +94,7 @@ class BuildingDeployer implements Deployer {
 
   constructor(options: DeployerOptions) {
     this.#options = options;
-    this.#places = new Places(options.limits.builds);
+    this.#places = new Places(options.limits.builds ?? defaultBuilds);
   }
 
   async deploy(
@@ -169,6 +172,7 @@ class BuildingDeployer implements Deployer {
       let sources = 0;
       for (const { key, value } of await records.list<KnownSource>("sources/")) {
         const digest = key.slice("sources/".length);
+        // `used` names artifacts, too: an upload may be the same bytes as one's blob.
         if (used.has(digest) || value.usedAt >= oldest) continue;
         await records.delete(key);
         await blobs.delete(digest);
@@ -271,14 +275,14 @@ class BuildingDeployer implements Deployer {
       checkAborted(signal);
       const directory = await this.#unpack(job, source);
       const cache = join(cacheDirectory, request.namespace);
-      await mkdir(cache, { recursive: true });
+      await mkdir(cache, { recursive: true, mode: 0o711 });
       onEvent({ kind: "stage", stage: "build", detail: config.runtime });
       await runtime.build({
         directory,
         config,
         sandbox,
         cacheDirectory: cache,
-        timeoutMs: limits.buildTimeoutMs,
+        timeoutMs: limits.timeoutMs,
         maxBytes: limits.maxBytes,
         onLog: (line) => onEvent({ kind: "log", line }),
         signal,

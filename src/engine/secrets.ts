@@ -125,7 +125,7 @@ export async function createSecrets({ records, keyFile, clock, log }: SecretsOpt
       );
     }
     try {
-      const decipher = createDecipheriv("aes-256-gcm", key, Buffer.from(sealed.nonce, "base64"))
+      const decipher = createDecipheriv("aes-256-gcm", key, Buffer.from(sealed.nonce, "base64"), { authTagLength: 16 })
         .setAAD(Buffer.from(`${namespace}/${name}`))
         .setAuthTag(Buffer.from(sealed.tag, "base64"));
       return Buffer.concat([decipher.update(Buffer.from(sealed.value, "base64")), decipher.final()]).toString("utf8");
@@ -199,8 +199,7 @@ async function readKey(file: string): Promise<string | undefined> {
 /** Whole or not at all, also when the machine stops meanwhile; `link` never replaces a key that another process made first. */
 async function makeKey(file: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
-  const draft = `${file}.${process.pid}.new`;
-  await rm(draft, { force: true });
+  const draft = `${file}.${randomBytes(6).toString("hex")}.new`;
   const handle = await open(draft, "wx", 0o600);
   try {
     await handle.writeFile(`${randomBytes(32).toString("hex")}\n`);

@@ -1,0 +1,376 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { packTar } from "modern-tar";
+import { VirgaError } from "../../src/core/errors.ts";
+import type { Revision } from "../../src/core/model.ts";
+import { openFileArtifacts } from "../../src/drivers/artifacts/files/artifacts.ts";
+import { createMemoryStore } from "../../src/drivers/store/memory/store.ts";
+import { createDeployer } from "../../src/engine/deployer.ts";
+import type { DeployEvent, DeployRequest, FunctionSettings } from "../../src/engine/engine.ts";
+import { createFunctions } from "../../src/engine/functions.ts";
+import type { BuildRequest, Runtime } from "../../src/ports/runtime.ts";
+import type { Sandbox } from "../../src/ports/sandbox.ts";
+import { recordingLog, seededChance, VirtualClock } from "./virtual-clock.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "virga-deployer-"));
+after(() => rm(folder, { recursive: true, force: true }));
+let folders = 0;
+
+const id = { namespace: "default", name: "hello" };
+const never = new AbortController().signal;
+const failsWith = (code: string, field?: string) => (error: unknown) =>
+  error instanceof VirgaError && error.code === code && (field === undefined || error.detail.field === field);
+
+/** A language whose entry file is `entry.EXTENSION`; its build adds a file and fails where the code says so. */
+function language(name: string, onBuild: (request: BuildRequest) => Promise<void> = async () => {}): Runtime {
+  const handler = `entry.${name}`;
+  return {
+    name,
+    prewarm: name !== "bin",
+    versions: async () => ["2", "1"],
+    detect: async (directory) =>
+      (await readdir(directory)).includes(handler) ? { confidence: 0.6, handler, convention: "native" } : undefined,
+    fingerprint: async () => `${name} 1`,
+    start: () => Promise.reject(new Error("the deployer starts nothing itself")),
+    async build(request) {
+      await onBuild(request);
+      const code = await readFile(join(request.directory, handler), "utf8");
+      request.onLog(`building ${code}`);
+      if (code.startsWith("broken")) {
+        throw new VirgaError("build_failed", "it is broken", { location: `${handler}:1:1`, log: "line" });
+      }
+      await writeFile(join(request.directory, "built"), code);
+    },
+  };
+}
+
+async function setting(onBuild?: (request: BuildRequest) => Promise<void>) {
+  const directory = join(folder, String(folders++));
+  const clock = new VirtualClock();
+  const chance = seededChance();
+  const { records, blobs } = createMemoryStore({ clock, chance });
+  const artifacts = await openFileArtifacts({ directory: join(directory, "artifacts"), blobs, clock });
+  const log = recordingLog();
+  const functions = createFunctions({ records, clock, log });
+  const builds: string[] = [];
+  const runtimes = new Map(
+    ["js", "py", "bin"].map((name) => [
+      name,
+      language(name, async (request) => {
+        builds.push(name);
+        await onBuild?.(request);
+      }),
+    ]),
+  );
+  const started: Revision[] = [];
+  let verify: (revision: Revision) => Promise<void> = async (revision) => void started.push(revision);
+  const deployer = createDeployer({
+    functions,
+    secrets: { list: async () => [{ name: "KNOWN", updatedAt: 0 }] },
+    artifacts,
+    blobs,
+    records,
+    runtimes,
+    // The runtimes here build without one.
+    sandbox: undefined as unknown as Sandbox,
+    verify: (revision) => verify(revision),
+    clock,
+    log,
+    cacheDirectory: join(directory, "cache"),
+    limits: { timeoutMs: 1000, maxBytes: 1e6, maxFiles: 100 },
+  });
+  const upload = async (files: Record<string, string>): Promise<string> => {
+    const entries = Object.entries(files).map(([name, body]) => ({
+      header: { name, size: Buffer.byteLength(body), mtime: new Date(0) },
+      body,
+    }));
+    const archive = await packTar(entries);
+    const { digest } = await blobs.put(
+      (async function* () {
+        yield archive;
+      })(),
+    );
+    return digest;
+  };
+  const deploy = async (
+    source: string | undefined,
+    settings: FunctionSettings = {},
+    more: Partial<DeployRequest> = {},
+    signal = never,
+  ) => {
+    const events: DeployEvent[] = [];
+    const result = await deployer.deploy(
+      { ...id, ...(source === undefined ? {} : { source }), settings, ...more },
+      (event) => events.push(event),
+      signal,
+    );
+    return { ...result, events };
+  };
+  const unpacked = () => readdir(join(directory, "artifacts", "work"));
+  return {
+    clock,
+    records,
+    blobs,
+    artifacts,
+    functions,
+    builds,
+    started,
+    deployer,
+    upload,
+    deploy,
+    unpacked,
+    startWith: (start: (revision: Revision) => Promise<void>) => (verify = start),
+  };
+}
+
+test("a source becomes a built, tried revision that takes the traffic, and the stages are told in order", async () => {
+  const { upload, deploy, artifacts, started, unpacked } = await setting();
+  const { revision, changed, function: state, events } = await deploy(await upload({ "entry.js": "one" }));
+  assert.equal(changed, true);
+  assert.deepEqual(state.traffic, [{ revision: 1, weight: 100 }]);
+  assert.equal(revision.config.runtime, "js");
+  assert.equal(revision.config.handler, "entry.js");
+  assert.equal(await readFile(join(await artifacts.locate(revision.artifact), "built"), "utf8"), "one");
+  assert.deepEqual(
+    events.map((event) => (event.kind === "stage" ? event.stage : event.line)),
+    ["unpack", "detect", "build", "building one", "seal", "start", "traffic"],
+  );
+  assert.deepEqual(
+    started.map(({ number, artifact }) => [number, artifact]),
+    [[1, revision.artifact]],
+  );
+  assert.deepEqual(await unpacked(), []);
+});
+
+test("the same source and settings again change nothing and build nothing", async () => {
+  const { upload, deploy, builds, started } = await setting();
+  const source = await upload({ "entry.js": "one" });
+  const first = await deploy(source, { limits: { memoryMb: 512 } });
+  const again = await deploy(source, { limits: { memoryMb: 512 } });
+  assert.equal(again.changed, false);
+  assert.deepEqual(again.revision, first.revision);
+  assert.deepEqual(again.events, []);
+  assert.equal(builds.length, 1);
+  assert.equal(started.length, 1);
+});
+
+test("an unchanged deploy moves traffic and tag where it is asked to", async () => {
+  const { upload, deploy, functions } = await setting();
+  const one = await upload({ "entry.js": "one" });
+  const two = await upload({ "entry.js": "two" });
+  await deploy(one);
+  await deploy(two);
+  await functions.rollback(id);
+  assert.equal((await deploy(two)).changed, false);
+  const tagged = await deploy(two, {}, { tag: "next" });
+  assert.deepEqual(tagged.function.traffic, [
+    { revision: 1, weight: 100 },
+    { revision: 2, weight: 0, tag: "next" },
+  ]);
+  assert.equal(tagged.changed, true);
+  const latest = await deploy(two, {}, { traffic: "latest" });
+  assert.deepEqual(latest.function.traffic, [{ revision: 2, weight: 100, tag: "next" }]);
+  assert.equal(latest.function.followLatest, true);
+  assert.equal((await deploy(two, {}, { traffic: "latest", tag: "next" })).changed, false);
+});
+
+test("new settings without a source keep the code and use its build", async () => {
+  const { upload, deploy, builds } = await setting();
+  const first = await deploy(await upload({ "entry.js": "one" }));
+  const second = await deploy(undefined, { environment: { A: "1" } });
+  assert.equal(second.revision.number, 2);
+  assert.equal(second.revision.artifact, first.revision.artifact);
+  assert.equal(second.revision.build.cached, true);
+  assert.equal(builds.length, 1);
+});
+
+test("a build that fails leaves the old revision serving, says where, and leaves no folder behind", async () => {
+  const { upload, deploy, functions, unpacked } = await setting();
+  await deploy(await upload({ "entry.js": "one" }));
+  const before = await functions.get(id);
+  await assert.rejects(
+    deploy(await upload({ "entry.js": "broken" })),
+    (error: unknown) => failsWith("build_failed")(error) && (error as VirgaError).detail.location === "entry.js:1:1",
+  );
+  assert.deepEqual(await functions.get(id), before);
+  assert.equal((await functions.revisions(id)).length, 1);
+  assert.deepEqual(await unpacked(), []);
+});
+
+test("a revision that does not start gets no number and no traffic", async () => {
+  const { upload, deploy, functions, startWith } = await setting();
+  await deploy(await upload({ "entry.js": "one" }));
+  startWith(() => Promise.reject(new VirgaError("start_failed", "boom", { location: "entry.js:3" })));
+  const source = await upload({ "entry.js": "two" });
+  await assert.rejects(deploy(source), failsWith("start_failed"));
+  assert.equal((await functions.get(id))?.latestRevision, 1);
+  startWith(async () => {});
+  const { revision } = await deploy(source);
+  assert.equal(revision.number, 2);
+  assert.equal(revision.build.cached, true);
+});
+
+test("code that no runtime, or more than one, could run is refused with what was found", async () => {
+  const { upload, deploy, functions } = await setting();
+  await assert.rejects(
+    deploy(await upload({ "readme.md": "x" })),
+    (error: unknown) => failsWith("runtime_unknown")(error) && (error as VirgaError).message.includes("readme.md"),
+  );
+  const both = await upload({ "entry.js": "x", "entry.py": "x" });
+  await assert.rejects(
+    deploy(both),
+    (error: unknown) =>
+      failsWith("runtime_unknown")(error) &&
+      /js \(entry\.js\) and py \(entry\.py\)/.test((error as VirgaError).message),
+  );
+  assert.equal(await functions.get(id), undefined);
+  assert.equal((await deploy(both, { runtime: "py:1" })).revision.config.runtime, "py:1");
+});
+
+test("runtimes, versions and handlers that do not exist are refused with those that do", async () => {
+  const { upload, deploy } = await setting();
+  const source = await upload({ "entry.js": "x" });
+  await assert.rejects(
+    deploy(source, { runtime: "jss" }),
+    (error: unknown) =>
+      failsWith("runtime_unknown")(error) && /did you mean js/.test((error as VirgaError).detail.fix!),
+  );
+  await assert.rejects(
+    deploy(source, { runtime: "js:9" }),
+    (error: unknown) => failsWith("runtime_unavailable")(error) && /2, 1/.test((error as VirgaError).detail.fix!),
+  );
+  await assert.rejects(deploy(source, { runtime: "py" }), failsWith("runtime_unknown", "settings.handler"));
+});
+
+test("a program that is named by hand is called over stdin, a module natively", async () => {
+  const { upload, deployer } = await setting();
+  const source = await upload({ "entry.bin": "x", other: "x" });
+  const planned = async (settings: FunctionSettings) =>
+    Object.fromEntries((await deployer.plan({ ...id, source, settings })).map(({ field, to }) => [field, to]));
+  assert.equal((await planned({ runtime: "bin", handler: "other" }))["convention"], "stdio");
+  assert.equal((await planned({ runtime: "js", handler: "other" }))["convention"], "native");
+  assert.equal((await planned({}))["convention"], "native");
+});
+
+test("a missing source, secret or name is refused before anything is built", async () => {
+  const { upload, deploy, builds, records } = await setting();
+  const source = await upload({ "entry.js": "x" });
+  await assert.rejects(deploy(undefined), failsWith("invalid_field", "source"));
+  await assert.rejects(deploy("abc"), failsWith("invalid_field", "source"));
+  await assert.rejects(deploy(createHash("sha256").digest("hex")), failsWith("not_found", "source"));
+  await assert.rejects(
+    deploy(source, { secrets: ["KNOWN", "NONE"] }),
+    failsWith("invalid_field", "settings.secrets.1"),
+  );
+  await assert.rejects(
+    deploy(source, { limits: { memoryMb: -1 } }),
+    failsWith("invalid_field", "settings.limits.memoryMb"),
+  );
+  await assert.rejects(deploy(source, {}, { name: "No" }), failsWith("invalid_field", "name"));
+  await assert.rejects(deploy(source, {}, { tag: "No" }), failsWith("invalid_field", "tag"));
+  assert.deepEqual(builds, []);
+  assert.deepEqual(await records.list("functions/"), []);
+});
+
+test("an archive that is none is refused and leaves nothing behind", async () => {
+  const { blobs, deploy, unpacked } = await setting();
+  const { digest } = await blobs.put(
+    (async function* () {
+      yield Buffer.from("this is no archive");
+    })(),
+  );
+  await assert.rejects(deploy(digest), failsWith("invalid_archive"));
+  assert.deepEqual(await unpacked(), []);
+});
+
+test("deploys of one function run one after another, those of others beside them", async () => {
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const running: string[] = [];
+  const { upload, deploy } = await setting(async ({ directory }) => {
+    running.push(await readFile(join(directory, "entry.js"), "utf8"));
+    await gate;
+  });
+  const sources = await Promise.all(["a", "b", "c"].map((text) => upload({ "entry.js": text })));
+  const first = deploy(sources[0]);
+  const second = deploy(sources[1]);
+  const beside = deploy(sources[2], {}, { name: "other" });
+  while (running.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(running.toSorted(), ["a", "c"]);
+  open();
+  assert.deepEqual(
+    [(await first).revision.number, (await second).revision.number, (await beside).revision.number],
+    [1, 2, 1],
+  );
+});
+
+test("a deploy whose caller leaves changes nothing and leaves no folder behind", async () => {
+  const controller = new AbortController();
+  const { upload, deploy, functions, unpacked } = await setting(async () => controller.abort());
+  await assert.rejects(deploy(await upload({ "entry.js": "one" }), {}, {}, controller.signal), failsWith("cancelled"));
+  assert.equal(await functions.get(id), undefined);
+  assert.deepEqual(await unpacked(), []);
+});
+
+test("a plan names the fields that would change, builds nothing, and needs no upload", async () => {
+  const { upload, deploy, deployer, builds, functions } = await setting();
+  const source = await upload({ "entry.js": "one" });
+  const fresh = await deployer.plan({ ...id, source, settings: { limits: { memoryMb: 512 } } });
+  assert.deepEqual(fresh, [
+    { field: "function", to: "hello" },
+    { field: "runtime", to: "js" },
+    { field: "handler", to: "entry.js" },
+    { field: "convention", to: "native" },
+    { field: "limits.memoryMb", from: 256, to: 512 },
+    { field: "source", to: source },
+  ]);
+  await deploy(source, { environment: { A: "1" } });
+  assert.deepEqual(await deployer.plan({ ...id, source, settings: { environment: { A: "1" } } }), []);
+  const elsewhere = "a".repeat(64);
+  assert.deepEqual(await deployer.plan({ ...id, source: elsewhere, settings: { environment: { B: "2" } }, tag: "t" }), [
+    { field: "environment.A", from: "1" },
+    { field: "environment.B", to: "2" },
+    { field: "source", from: source, to: elsewhere },
+    { field: "tag t", to: 2 },
+  ]);
+  await assert.rejects(deployer.plan({ ...id, settings: { limits: { cpus: 0 } } }), failsWith("invalid_field"));
+  assert.equal(builds.length, 1);
+  assert.equal((await functions.revisions(id)).length, 1);
+});
+
+test("a sweep removes code that nothing uses any more, and only the deployer's", async () => {
+  const { upload, deploy, deployer, blobs, clock, functions, artifacts } = await setting();
+  const kept = await upload({ "entry.js": "kept" });
+  const gone = await upload({ "entry.js": "gone" });
+  const { digest: foreign } = await blobs.put(
+    (async function* () {
+      yield Buffer.from("a large result");
+    })(),
+  );
+  const keptRevision = (await deploy(kept, {}, { name: "kept" })).revision;
+  const goneRevision = (await deploy(gone)).revision;
+  await functions.delete(id);
+  await deployer.sweep();
+  assert.ok(await blobs.has(gone), "spared for a while");
+  clock.advance(2 * 3_600_000);
+  await deployer.sweep();
+  assert.deepEqual([await blobs.has(kept), await blobs.has(gone), await blobs.has(foreign)], [true, false, true]);
+  await artifacts.locate(keptRevision.artifact);
+  await assert.rejects(artifacts.locate(goneRevision.artifact), failsWith("not_found"));
+  assert.equal((await deploy(await upload({ "entry.js": "gone" }))).revision.number, 2);
+});
+
+test("an artifact that was lost is built again by the next deploy of the same", async () => {
+  const { upload, deploy, artifacts, clock, builds } = await setting();
+  const source = await upload({ "entry.js": "one" });
+  await deploy(source);
+  clock.advance(7_200_000);
+  await artifacts.sweep(new Set(), 0);
+  const again = await deploy(source);
+  assert.equal(again.changed, true);
+  assert.equal(builds.length, 2);
+  await artifacts.locate(again.revision.artifact);
+});

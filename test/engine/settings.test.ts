@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { defaultLimits, widestLimits } from "../../src/core/defaults.ts";
+import { VirgaError } from "../../src/core/errors.ts";
+import { checkSettings, completeSettings } from "../../src/engine/settings.ts";
+
+const code = { runtime: "node", handler: "index.js", convention: "native" };
+
+function refusal(settings: unknown): VirgaError {
+  try {
+    completeSettings(checkSettings(settings), code);
+  } catch (error) {
+    assert.ok(error instanceof VirgaError, String(error));
+    assert.equal(error.code, "invalid_field");
+    assert.ok(error.detail.field?.startsWith("settings"), error.detail.field);
+    assert.ok(error.detail.fix, "every refusal names a way out");
+    return error;
+  }
+  throw new assert.AssertionError({ message: `accepted: ${JSON.stringify(settings)}` });
+}
+
+test("what is missing is filled in with what was detected and the defaults", () => {
+  const config = completeSettings(checkSettings({ limits: { memoryMb: 512 } }), code);
+  assert.equal(config.runtime, "node");
+  assert.deepEqual(config.limits, { ...defaultLimits, memoryMb: 512 });
+  assert.equal(config.public, false);
+  assert.ok(!("cors" in config) && !("description" in config));
+  assert.deepEqual(JSON.parse(JSON.stringify(config)), config);
+});
+
+test("a member that is undefined counts as absent", () => {
+  const settings = { limits: { memoryMb: undefined }, description: undefined } as never;
+  assert.equal(completeSettings(settings, code).limits.memoryMb, defaultLimits.memoryMb);
+});
+
+test("the same settings in another order are the same", () => {
+  const a = completeSettings(checkSettings({ environment: { A: "1", B: "2" }, secrets: ["X", "Y"] }), code);
+  const b = completeSettings(checkSettings({ secrets: ["Y", "X"], environment: { B: "2", A: "1" } }), code);
+  assert.equal(JSON.stringify(a), JSON.stringify(b));
+});
+
+test("an unknown setting is refused with the one that was meant", () => {
+  const inner = refusal({ limits: { memroyMb: 1 } });
+  assert.equal(inner.detail.field, "settings.limits.memroyMb");
+  assert.match(inner.detail.fix!, /memoryMb/);
+  assert.match(refusal({ handlr: "x" }).detail.fix!, /handler/);
+  assert.match(refusal({ zzzzzz: 1 }).detail.fix!, /runtime, handler/);
+});
+
+test("no limit goes beyond the widest", () => {
+  for (const [name, widest] of Object.entries(widestLimits)) {
+    const error = refusal({ limits: { [name]: widest + 1 } });
+    assert.equal(error.detail.field, `settings.limits.${name}`);
+    assert.match(error.detail.fix!, new RegExp(String(widest)));
+    completeSettings(checkSettings({ limits: { [name]: widest } }), code);
+    refusal({ limits: { [name]: -1 } });
+    refusal({ limits: { [name]: Number.NaN } });
+  }
+});
+
+test("settings that contradict each other are refused", () => {
+  assert.equal(refusal({ scaling: { min: 5, max: 2 } }).detail.field, "settings.scaling.min");
+  assert.equal(refusal({ scaling: { min: 200 } }).detail.field, "settings.scaling.min");
+  assert.equal(refusal({ async: { backoffMs: 100_000 } }).detail.field, "settings.async.backoffMs");
+  assert.equal(refusal({ environment: { A: "1" }, secrets: ["A"] }).detail.field, "settings.secrets.0");
+  refusal({ secrets: ["A", "A"] });
+});
+
+test("code outside of the archive cannot be named", () => {
+  for (const handler of ["../x.js", "a/../../x", "/etc/passwd", "", "a\0b", "..\\x"]) {
+    assert.equal(refusal({ handler }).detail.field, "settings.handler");
+  }
+  assert.equal(
+    completeSettings(checkSettings({ runtime: "binary", handler: "/usr/bin/yosys" }), code).handler,
+    "/usr/bin/yosys",
+  );
+});
+
+test("environment names, sizes and values are checked", () => {
+  refusal({ environment: { "1A": "x" } });
+  refusal({ environment: { "A=B": "x" } });
+  refusal({ environment: { A: 1 } });
+  refusal({ environment: { A: "a\0b" } });
+  refusal({
+    environment: Object.fromEntries(Array.from({ length: 10 }, (_, index) => [`A${index}`, "x".repeat(60_000)])),
+  });
+});
+
+test("anything at all is accepted or refused with a field and a way out", () => {
+  const keys = fc.constantFrom(
+    "runtime",
+    "handler",
+    "limits",
+    "scaling",
+    "async",
+    "cors",
+    "environment",
+    "secrets",
+    "labels",
+    "x",
+  );
+  fc.assert(
+    fc.property(fc.oneof(fc.anything(), fc.dictionary(keys, fc.anything())), (settings) => {
+      let checked;
+      try {
+        checked = checkSettings(settings);
+      } catch {
+        refusal(settings);
+        return;
+      }
+      try {
+        completeSettings(checked, code);
+      } catch {
+        refusal(settings);
+      }
+    }),
+  );
+});
