@@ -380,7 +380,7 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
     deadlines.clear(this);
     const ran = this.#phase === running;
     const now = clock.monotonic();
-    const runMs = ran ? now - this.#grantedAt : 0;
+    const runMs = ran ? toMicroseconds(now - this.#grantedAt) : 0;
     const waitedMs = (ran ? this.#grantedAt : now) - this.#began;
     this.#phase = over;
     this.#early = undefined;
@@ -397,11 +397,11 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
       responseStatus: this.#status === 0 ? undefined : this.#status,
       timings: {
         acceptedAt: this.#acceptedAt,
-        queueMs: Math.max(0, waitedMs - this.#coldStartMs - this.#initMs),
-        coldStartMs: this.#coldStartMs,
-        initMs: this.#initMs,
+        queueMs: toMicroseconds(Math.max(0, waitedMs - this.#coldStartMs - this.#initMs)),
+        coldStartMs: toMicroseconds(this.#coldStartMs),
+        initMs: toMicroseconds(this.#initMs),
         runMs,
-        totalMs: this.#olderMs + now - this.#began,
+        totalMs: toMicroseconds(this.#olderMs + now - this.#began),
       },
       usage: {
         coldStart: this.#cold,
@@ -469,6 +469,11 @@ class CallerSide implements InvocationHandle {
   cancel(reason: "cancelled" | "timeout"): void {
     this.#call.cancel(reason);
   }
+}
+
+/** Milliseconds to three decimals: what the clock tells beyond is noise, and would be a third of a record's size. */
+function toMicroseconds(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
 }
 
 type Phase = 0 | 1 | 2 | 3;

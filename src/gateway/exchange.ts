@@ -109,6 +109,7 @@ export class Exchange implements InvocationSink {
       if (!this.#writeHead(length, invocation.id, invocation.usage.coldStart)) return;
       this.#settle(head.status);
       if (this.#first === undefined || this.#bodiless) this.response.end();
+      else if (this.#first.length <= joinedBytes) this.response.end(asLatin1(this.#first), "latin1");
       else this.response.end(this.#first);
     } else {
       this.#settle(head.status);
@@ -226,6 +227,14 @@ export class Exchange implements InvocationSink {
     this.#held = false;
     this.#port.metrics.request("function", status);
   }
+}
+
+/** Up to here a copy into the head's string is cheaper than a second buffer in the system call. */
+const joinedBytes = 16 * 1024;
+
+/** Each byte as the character of its number: Node joins strings with the head, and writes both as one. */
+function asLatin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice();
 }
 
 function release(exchange: Exchange): void {
