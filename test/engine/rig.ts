@@ -121,8 +121,10 @@ export interface Rig {
 }
 
 /** Pool and invoker over a runtime, a clock and a registry that the test moves. */
-export function rig(options: Partial<Pick<PoolOptions, "budget" | "prewarm">> = {}): Rig {
-  const clock = new ManualClock();
+export function rig(
+  options: Partial<Pick<PoolOptions, "budget" | "prewarm">> = {},
+  clock: ManualClock = new ManualClock(),
+): Rig {
   const runtime = new FakeRuntime(clock);
   const functions = new FakeFunctions();
   const records: Invocation[] = [];
