@@ -234,7 +234,7 @@ const joinedBytes = 16 * 1024;
 
 /** Each byte as the character of its number: Node joins strings with the head, and writes both as one. */
 function asLatin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice();
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
 
 function release(exchange: Exchange): void {

@@ -12,12 +12,13 @@ import type { Blobs } from "../ports/blobs.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { requestId } from "../telemetry/request-id.ts";
 import { type CallTarget, checkUrl, pathOf, readAbsoluteForm, readFunctionUrl, readInvokeUrl } from "./address.ts";
 import { createApi, type ServerInfo } from "./api/api.ts";
 import { type CallPath, serveInvocation } from "./call-path.ts";
 import { Health } from "./health.ts";
 import { Hosts } from "./hosts.ts";
-import { parserError, refuse, refuseSocket } from "./refusal.ts";
+import { linger, parserError, refuse, refuseSocket } from "./refusal.ts";
 import { readHead, type RequestHead } from "./request-head.ts";
 import { passThrough } from "./upgrade.ts";
 
@@ -74,7 +75,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     trustForwarded: config.trustForwarded === true,
   };
   const hosts = new Hosts(config.domain.toLowerCase());
-  const health = new Health(engine.access, clock, metrics, options.probe ?? (() => Promise.resolve()));
+  const health = new Health(path, options.probe ?? (() => Promise.resolve()));
   const api = createApi(options, path);
   metrics.watch(engine.pool);
   engine.functions.onChange((id, state) => {
@@ -82,19 +83,20 @@ export function createGateway(options: GatewayOptions): Gateway {
   });
 
   function handle(request: IncomingMessage, response: ServerResponse): void {
+    let head: RequestHead | undefined;
     try {
-      const head = readHead(request);
+      head = readHead(request);
       const url = readUrl(request, head);
       const target = findTarget(engine, hosts, url, request, head);
       if (target !== undefined) serveInvocation(path, request, response, target, head);
       else if (isApi(url)) api(request, response, head);
-      else if (!health.serve(pathOf(url), request, response, head.authorization)) throw nothingAt(url);
+      else if (!health.serve(pathOf(url), request, response, head)) throw nothingAt(url);
     } catch (thrown) {
       const error = asVirgaError(thrown);
       if (error.code === "internal") log.error("a request could not be read", { error: thrown });
       metrics.request("health", error.status);
-      refuse(response, error);
-      request.resume();
+      refuse(response, error, ["x-request-id", requestId(head?.requestId, path.identify)]);
+      linger(request, clock);
     }
   }
 
@@ -105,7 +107,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       if (target === undefined) throw new VirgaError("bad_request", "only functions take WebSocket connections");
       void passThrough(path, request, socket, early, target, head);
     } catch (thrown) {
-      refuseSocket(socket, thrown);
+      refuseSocket(socket, clock, thrown);
     }
   }
 
@@ -132,7 +134,7 @@ export function createGateway(options: GatewayOptions): Gateway {
       server.on("checkContinue", handle);
       server.on("upgrade", upgrade);
       server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-        answerParserError(error, socket, config.maxHeaderBytes);
+        answerParserError(error, socket, clock, config.maxHeaderBytes);
       });
       return open(server, host, port, health, clock);
     },
@@ -201,11 +203,11 @@ function nothingAt(url: string): VirgaError {
   });
 }
 
-function answerParserError(error: NodeJS.ErrnoException, socket: Duplex, maxHeaderBytes: number): void {
+function answerParserError(error: NodeJS.ErrnoException, socket: Duplex, clock: Clock, maxHeaderBytes: number): void {
   // Where an answer has begun, more bytes would be taken for its body. Node keeps the current answer under this name.
   const { _httpMessage: current } = socket as Duplex & { _httpMessage?: ServerResponse };
   if (error.code === "ECONNRESET" || current?.headersSent === true) socket.destroy();
-  else refuseSocket(socket, parserError(error, maxHeaderBytes));
+  else refuseSocket(socket, clock, parserError(error, maxHeaderBytes));
 }
 
 async function open(server: Server, host: string, port: number, health: Health, clock: Clock): Promise<Listener> {

@@ -42,6 +42,11 @@ export function withoutInternals(error: VirgaError): VirgaError {
  * A client that is then still sending is cut off.
  */
 export function linger(request: IncomingMessage, clock: Clock): void {
+  // In the tick of its head a request is never complete, though all of it be here.
+  if (!request.complete) process.nextTick(lingerOn, request, clock);
+}
+
+function lingerOn(request: IncomingMessage, clock: Clock): void {
   if (request.complete || request.destroyed) return;
   const timer = clock.after(lingerMs, () => {
     if (!request.complete) request.socket.destroy();
@@ -51,18 +56,25 @@ export function linger(request: IncomingMessage, clock: Clock): void {
 }
 
 /** Answers on a bare socket, for what never became a request; ends the connection. */
-export function refuseSocket(socket: Duplex, thrown: unknown, headers: readonly string[] = []): void {
+export function refuseSocket(socket: Duplex, clock: Clock, thrown: unknown, headers: readonly string[] = []): void {
+  // What still comes after the refusal is no request either, and refused already.
+  if (refused.has(socket)) return;
   if (!socket.writable || socket.destroyed) {
     socket.destroy();
     return;
   }
+  refused.add(socket);
   const error = asVirgaError(thrown);
   const body = JSON.stringify(error.toBody());
   const lines = [`HTTP/1.1 ${error.status} ${error.code}`, "connection: close", "content-type: application/json"];
   lines.push(`content-length: ${Buffer.byteLength(body)}`);
   const all = [...headers, ...headersFor(error)];
   for (let index = 0; index + 1 < all.length; index += 2) lines.push(`${all[index]}: ${all[index + 1]}`);
-  socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
+  socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`);
+  // As in `linger`, for a shorter time: who sends no HTTP may send it without end.
+  const timer = clock.after(socketLingerMs, () => socket.destroy());
+  socket.once("end", () => socket.destroy()).once("close", () => timer.cancel());
+  socket.resume();
 }
 
 /** The error behind what Node's HTTP parser refuses. */
@@ -83,6 +95,9 @@ export function parserError(error: NodeJS.ErrnoException & { reason?: string }, 
 
 /** What nginx grants by default is 30 s in all; a client on this side of the world needs less. */
 const lingerMs = 10_000;
+const socketLingerMs = 1000;
+
+const refused = new WeakSet<Duplex>();
 
 function headersFor(error: VirgaError): string[] {
   if (error.code === "unauthenticated") return ["www-authenticate", 'Bearer realm="virga"'];

@@ -41,7 +41,7 @@ export async function passThrough(
   } catch (thrown) {
     const error = asVirgaError(thrown);
     path.metrics.request("function", error.status);
-    refuseSocket(socket, owner ? error : withoutInternals(error), ["x-request-id", ids.requestId]);
+    refuseSocket(socket, path.clock, owner ? error : withoutInternals(error), ["x-request-id", ids.requestId]);
   }
 }
 

@@ -135,6 +135,25 @@ describe("function calls", () => {
     assert.equal(bad.headers.get("x-virga-invocation"), rig.calls.at(-1)?.id);
   });
 
+  test("every answer has a request id, those of what is no function too", async () => {
+    for (const path of [
+      "/f/default/none",
+      "/nowhere",
+      "/f/default/x%00",
+      "/healthz",
+      "/readyz",
+      "/metrics",
+      "/v1",
+      "/v1/x",
+    ]) {
+      for (const token of ["", rig.token]) {
+        const response = await rig.fetch(path, { token, headers: { "x-request-id": "mine" } });
+        await response.body?.cancel();
+        assert.equal(response.headers.get("x-request-id"), "mine", path);
+      }
+    }
+  });
+
   test("a small body is handed over whole, also where it comes in pieces; a large one is streamed", async () => {
     const small = await echoed("/f/default/echo", { method: "POST", body: "hello" });
     assert.equal(Buffer.from(small.body, "base64").toString(), "hello");

@@ -56,10 +56,7 @@ export const parameters = {
 };
 
 /** Types an endpoint's query and body by its schemas. */
-export function endpoint<
-  Q extends z.ZodObject = z.ZodObject<Record<never, never>>,
-  B extends z.ZodType = z.ZodUndefined,
->(
+export function endpoint<Q extends z.ZodObject = z.ZodObject<z.core.$ZodShape>, B extends z.ZodType = z.ZodUndefined>(
   definition: Omit<Endpoint, "query" | "body" | "run"> & {
     readonly query?: Q;
     readonly body?: { readonly schema: B; readonly documented?: z.ZodType; readonly optional?: boolean };
