@@ -18,7 +18,11 @@ export async function measure(report: Report): Promise<void> {
   try {
     for (const [runtime, { file, code }] of Object.entries(handlers)) {
       for (let n = 0; n < functions; n++)
-        await platform.deploy(`${runtime}-${n}`, { [file]: `${code}\n` }, { runtime, public: true, scaling: { keepAliveMs: 1 } });
+        await platform.deploy(
+          `${runtime}-${n}`,
+          { [file]: `${code}\n` },
+          { runtime, public: true, scaling: { keepAliveMs: 1 } },
+        );
       // The instance of each function's trial start has to be gone.
       while ((await instances()) > 0) await pause(50);
 
@@ -34,7 +38,10 @@ export async function measure(report: Report): Promise<void> {
         if (answer.headers["x-virga-cold-start"] === "1") cold.push(n);
         if (n % 6 === 0) bare.push(bareStart(runtime));
       }
-      report(`${runtime}: first call of a function at zero, p50 / p99 (ms)`, `${quantile(whole, 0.5).toFixed(2)} / ${quantile(whole, 0.99).toFixed(2)}`);
+      report(
+        `${runtime}: first call of a function at zero, p50 / p99 (ms)`,
+        `${quantile(whole, 0.5).toFixed(2)} / ${quantile(whole, 0.99).toFixed(2)}`,
+      );
       report(`${runtime}: of ${functions} calls, cold`, String(cold.length));
       report(`${runtime}: bare start of the interpreter, p50 (ms)`, quantile(bare, 0.5).toFixed(2));
     }
@@ -45,7 +52,8 @@ export async function measure(report: Report): Promise<void> {
   async function instances(): Promise<number> {
     const { items } = (await platform.request("/v1/namespaces/default/functions?limit=1000")).json();
     let count = 0;
-    for (const item of items) count += (await platform.request(`/v1/namespaces/default/functions/${item.name}`)).json().instances.length;
+    for (const item of items)
+      count += (await platform.request(`/v1/namespaces/default/functions/${item.name}`)).json().instances.length;
     return count;
   }
 }

@@ -37,7 +37,16 @@ export async function measure(report: Report): Promise<void> {
       const answer = await platform.request(`/v1/namespaces/default/functions/idle-${n}`, {
         method: "PUT",
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({ source, settings: { runtime: "node", handler: "index.mjs", public: true, environment: { NUMBER: String(n) }, scaling: { keepAliveMs: 1 } } }),
+        body: JSON.stringify({
+          source,
+          settings: {
+            runtime: "node",
+            handler: "index.mjs",
+            public: true,
+            environment: { NUMBER: String(n) },
+            scaling: { keepAliveMs: 1 },
+          },
+        }),
       });
       if (answer.status >= 300) throw new Error(`idle-${n}: ${answer.status} ${answer.text}`);
     }

@@ -13,7 +13,9 @@ export async function load(options: {
   /** What each answer must end with. */
   expect: string;
 }): Promise<number[]> {
-  const head = Object.entries(options.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  const head = Object.entries(options.headers ?? {})
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join("");
   const request = `GET ${options.path} HTTP/1.1\r\nhost: 127.0.0.1:${options.port}\r\n${head}\r\n`;
   const until = performance.now() + options.seconds * 1000;
   const latencies: number[] = [];
@@ -21,7 +23,12 @@ export async function load(options: {
   return latencies;
 }
 
-function drive(options: { port: number; expect: string }, request: string, until: number, latencies: number[]): Promise<void> {
+function drive(
+  options: { port: number; expect: string },
+  request: string,
+  until: number,
+  latencies: number[],
+): Promise<void> {
   return new Promise((done, failed) => {
     let sent = 0;
     let received = "";

@@ -21,7 +21,10 @@ function tree(root: number): { pid: number; ticks: number }[] {
       try {
         const stat = readFileSync(`/proc/${name}/stat`, "utf8");
         // The name in brackets may hold blanks; the fields begin behind it.
-        const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
+        const fields = stat
+          .slice(stat.lastIndexOf(")") + 2)
+          .split(" ")
+          .map(Number);
         const ticks = (fields[11] ?? 0) + (fields[12] ?? 0) + (fields[13] ?? 0) + (fields[14] ?? 0);
         return [{ pid: Number(name), parent: fields[1] ?? 0, ticks }];
       } catch {

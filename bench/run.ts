@@ -10,11 +10,15 @@ const measurements = [warm, cold, idle];
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !measurements.some((measurement) => measurement.name === name));
 if (unknown.length > 0) {
-  console.error(`No measurement named ${unknown.join(", ")}. There are: ${measurements.map(({ name }) => name).join(", ")}`);
+  console.error(
+    `No measurement named ${unknown.join(", ")}. There are: ${measurements.map(({ name }) => name).join(", ")}`,
+  );
   process.exit(2);
 }
 
-console.log(`Node.js ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? "?"}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${new Date().toISOString().slice(0, 10)}`);
+console.log(
+  `Node.js ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? "?"}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${new Date().toISOString().slice(0, 10)}`,
+);
 for (const { name, measure } of measurements) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   console.log(`\n${name}`);

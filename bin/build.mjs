@@ -11,7 +11,9 @@ const output = join(packageRoot, "dist");
 rmSync(output, { recursive: true, force: true });
 
 const compiler = join(packageRoot, "node_modules", "typescript", "bin", "tsc");
-const compiled = spawnSync(node, [compiler, "-p", join(packageRoot, "tsconfig.build.json")], { stdio: ["ignore", 2, 2] });
+const compiled = spawnSync(node, [compiler, "-p", join(packageRoot, "tsconfig.build.json")], {
+  stdio: ["ignore", 2, 2],
+});
 if (compiled.status !== 0) process.exit(compiled.status ?? 1);
 
 // Guests and templates are given to functions as they are.

@@ -14,7 +14,7 @@ const checks = [
   ["architecture", ["--test", "--test-reporter=dot", "test/architecture/*.test.ts"]],
 ];
 const failed = checks.filter(([name, parameters]) => {
-  say(`· ${name}`);
+  say(`· ${String(name)}`);
   return spawnSync(node, parameters, { cwd: packageRoot, stdio: "inherit" }).status !== 0;
 });
 if (failed.length > 0) say(`Failed: ${failed.map(([name]) => name).join(", ")}`);

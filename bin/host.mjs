@@ -42,11 +42,24 @@ export function ensureNode() {
 
   const platform = `${process.platform === "win32" ? "win" : process.platform}-${process.arch}`;
   const name = `node-${platform}`;
-  say(`This host has Node.js ${process.versions.node}; Virga runs on ${oldestMajor} or newer. Fetching ${fetchedVersion} once into ${home} …`);
+  say(
+    `This host has Node.js ${process.versions.node}; Virga runs on ${oldestMajor} or newer. Fetching ${fetchedVersion} once into ${home} …`,
+  );
   mkdirSync(dirname(home), { recursive: true });
   const staging = mkdtempSync(join(dirname(home), "fetching-"));
   try {
-    npm(["install", "--prefix", staging, "--ignore-scripts", "--no-save", "--no-package-lock", `${name}@${fetchedVersion}`], { cwd: staging });
+    npm(
+      [
+        "install",
+        "--prefix",
+        staging,
+        "--ignore-scripts",
+        "--no-save",
+        "--no-package-lock",
+        `${name}@${fetchedVersion}`,
+      ],
+      { cwd: staging },
+    );
     if (!existsSync(join(staging, "node_modules", name, "bin", "node")))
       fail(`npm gave no Node.js for ${platform}. Install Node.js ${oldestMajor} or newer and start again.`);
     // mkdtemp makes a folder that only its owner can enter.
@@ -71,7 +84,9 @@ export function ensurePackages({ development }) {
   if (!isCheckout) return;
   const modules = join(packageRoot, "node_modules");
   const stamp = join(modules, ".virga-installed");
-  const lock = createHash("sha256").update(readFileSync(join(packageRoot, "package-lock.json"))).digest("hex");
+  const lock = createHash("sha256")
+    .update(readFileSync(join(packageRoot, "package-lock.json")))
+    .digest("hex");
   const installed = existsSync(stamp) ? readFileSync(stamp, "utf8") : "";
   if (installed === `${lock} development` || (!development && installed === `${lock} production`)) return;
 
@@ -92,7 +107,10 @@ export function ensureDebianPackages(wanted) {
   say(`Installing Debian packages: ${missing.join(" ")} (VIRGA_NO_APT=1 leaves them out) …`);
   const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const install = () =>
-    spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...missing], { env: environment, encoding: "utf8" });
+    spawnSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...missing], {
+      env: environment,
+      encoding: "utf8",
+    });
   if (install().status !== 0) {
     spawnSync("apt-get", ["update", "-qq"], { env: environment, stdio: "ignore" });
     const second = install();
@@ -125,7 +143,11 @@ export function say(text) {
 
 function npm(parameters, options) {
   const quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"];
-  const result = spawnSync("npm", [...parameters, ...quiet], { ...options, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  const result = spawnSync("npm", [...parameters, ...quiet], {
+    ...options,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   if (result.error) fail(`npm could not be started: ${result.error.message}. It comes with Node.js; put it on PATH.`);
   if (result.status !== 0) fail(`npm ${parameters[0]} failed:\n${result.stderr || result.stdout}`);
 }

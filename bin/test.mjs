@@ -8,7 +8,8 @@ const missing = ensureDebianPackages([
   { name: "python3", present: () => runs("/usr/bin/python3", "--version") },
   { name: "python3-pip", present: () => runs("/usr/bin/python3", "-m", "pip", "--version") || runs("uv", "--version") },
 ]);
-if (missing.length > 0) say(`Without ${missing.join(", ")}: the tests that need them are skipped, each with its reason.`);
+if (missing.length > 0)
+  say(`Without ${missing.join(", ")}: the tests that need them are skipped, each with its reason.`);
 
 const chosen = process.argv.slice(2);
 const files = chosen.length > 0 ? chosen : ["test/**/*.test.ts"];

@@ -83,7 +83,12 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
 
   const functions = createFunctions({ records, clock, log });
   const maxAgeMs = configuration.retention.maxAgeDays * 86_400_000;
-  const invocations = createHistory({ journal, clock, log, retention: { maxPerNamespace: configuration.retention.maxPerNamespace, maxAgeMs } });
+  const invocations = createHistory({
+    journal,
+    clock,
+    log,
+    retention: { maxPerNamespace: configuration.retention.maxPerNamespace, maxAgeMs },
+  });
   const usage = await createUsage({ records, journal, history: invocations, clock, log });
   const secrets = await createSecrets({ records, keyFile: join(folder.data, "secrets.key"), clock, log });
   const routes = await createRoutes({ records, functions });
@@ -106,7 +111,19 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     callFunction: (parent, request) => invoker.callFunction(parent, request),
   });
   const invoker: EngineInvoker = createInvoker({ functions, pool, history, clock, chance, identify, log });
-  const dispatcher = createDispatcher({ queue, records, blobs, invoker, functions, history, clock, chance, identify, log, concurrency: configuration.asyncConcurrency });
+  const dispatcher = createDispatcher({
+    queue,
+    records,
+    blobs,
+    invoker,
+    functions,
+    history,
+    clock,
+    chance,
+    identify,
+    log,
+    concurrency: configuration.asyncConcurrency,
+  });
   const deployer = createDeployer({
     functions,
     secrets,
@@ -119,7 +136,11 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     clock,
     log,
     cacheDirectory: folder.cache,
-    limits: { timeoutMs: configuration.builds.timeoutSeconds * 1000, maxBytes: configuration.builds.maxMb * 2 ** 20, maxFiles: configuration.builds.maxFiles },
+    limits: {
+      timeoutMs: configuration.builds.timeoutSeconds * 1000,
+      maxBytes: configuration.builds.maxMb * 2 ** 20,
+      maxFiles: configuration.builds.maxFiles,
+    },
   });
 
   const engine: Engine = { functions, deployer, invoker, dispatcher, pool, history, usage, secrets, routes, access };
@@ -181,7 +202,11 @@ export async function runDoctor(options: { dataDirectory: string; sandbox: Sandb
       try {
         return { name: runtime.name, versions: await runtime.versions() };
       } catch (error) {
-        return { name: runtime.name, versions: [], fix: error instanceof VirgaError ? (error.detail.fix ?? error.message) : String(error) };
+        return {
+          name: runtime.name,
+          versions: [],
+          fix: error instanceof VirgaError ? (error.detail.fix ?? error.message) : String(error),
+        };
       }
     }),
   );
@@ -189,27 +214,45 @@ export async function runDoctor(options: { dataDirectory: string; sandbox: Sandb
 }
 
 function createRuntimes(toolsDirectory: string, log: Log): ReadonlyMap<string, Runtime> {
-  const runtimes = [createNodeRuntime, createPythonRuntime, createBinaryRuntime].map((create) => create({ toolsDirectory, log }));
+  const runtimes = [createNodeRuntime, createPythonRuntime, createBinaryRuntime].map((create) =>
+    create({ toolsDirectory, log }),
+  );
   return new Map(runtimes.map((runtime) => [runtime.name, runtime]));
 }
 
 /** The data folder's rooms. Instances' users must be able to pass through to code and tools, and to see nothing else. */
-function prepareFolders(data: string): Record<"data" | "blobs" | "artifacts" | "instances" | "tools" | "cache", string> {
-  const folder = { data, blobs: join(data, "blobs"), artifacts: join(data, "artifacts"), instances: join(data, "instances"), tools: join(data, "tools"), cache: join(data, "build-cache") };
+function prepareFolders(
+  data: string,
+): Record<"data" | "blobs" | "artifacts" | "instances" | "tools" | "cache", string> {
+  const folder = {
+    data,
+    blobs: join(data, "blobs"),
+    artifacts: join(data, "artifacts"),
+    instances: join(data, "instances"),
+    tools: join(data, "tools"),
+    cache: join(data, "build-cache"),
+  };
   const modes = { data: 0o711, blobs: 0o700, artifacts: 0o711, instances: 0o711, tools: 0o755, cache: 0o711 };
   for (const name of Object.keys(modes) as (keyof typeof modes)[]) {
     try {
       mkdirSync(folder[name], { recursive: true });
       chmodSync(folder[name], modes[name]);
     } catch (error) {
-      throw new VirgaError("unavailable", `the data folder ${folder[name]} cannot be made: ${(error as Error).message}`, { cause: error, fix: "Give a folder that you may write with --data." });
+      throw new VirgaError(
+        "unavailable",
+        `the data folder ${folder[name]} cannot be made: ${(error as Error).message}`,
+        { cause: error, fix: "Give a folder that you may write with --data." },
+      );
     }
   }
   return folder;
 }
 
 /** Without a runtime's program on this host there is nothing to prewarm. */
-async function possiblePrewarm(configuration: Configuration, runtimes: ReadonlyMap<string, Runtime>): Promise<Configuration["prewarm"]> {
+async function possiblePrewarm(
+  configuration: Configuration,
+  runtimes: ReadonlyMap<string, Runtime>,
+): Promise<Configuration["prewarm"]> {
   const possible = await Promise.all(
     configuration.prewarm.map(async ({ runtime }) => {
       const found = runtimes.get(runtime.split(":")[0] ?? runtime);
@@ -225,27 +268,36 @@ function keepMinimum(engine: Engine, pool: Pool, log: Log): void {
   const page = 200;
   const walk = async (): Promise<void> => {
     for (const { name: namespace } of await engine.access.namespaces())
-      for (let after: string | undefined; ; ) {
+      for (let after: string | undefined; ;) {
         const states = await engine.functions.list(namespace, { limit: page, ...(after !== undefined && { after }) });
         for (const state of states) await pool.reconcile(state, state);
         after = states.at(-1)?.name;
         if (states.length < page) break;
       }
   };
-  walk().catch((error: unknown) => log.error("functions could not be brought to their minimum of instances", { error }));
+  walk().catch((error: unknown) =>
+    log.error("functions could not be brought to their minimum of instances", { error }),
+  );
 }
 
 /** The token of the last start where it is still good, else a new one. */
 async function administratorToken(access: Access, configDirectory: string): Promise<string> {
   const saved = readCredentials(configDirectory);
   if (saved !== undefined && access.authenticate(saved.token)?.namespaces === "*") return saved.token;
-  const { secret } = await access.createToken({ description: "administrator, made at the first start", namespaces: "*", role: "admin" });
+  const { secret } = await access.createToken({
+    description: "administrator, made at the first start",
+    namespaces: "*",
+    role: "admin",
+  });
   return secret;
 }
 
 function readCredentials(configDirectory: string): { url: string; token: string } | undefined {
   try {
-    const found = JSON.parse(readFileSync(join(configDirectory, "credentials.json"), "utf8")) as { url?: unknown; token?: unknown };
+    const found = JSON.parse(readFileSync(join(configDirectory, "credentials.json"), "utf8")) as {
+      url?: unknown;
+      token?: unknown;
+    };
     return typeof found.token === "string" ? { url: String(found.url), token: found.token } : undefined;
   } catch {
     // Absent or unreadable: a new token is made and the file written anew.
@@ -264,7 +316,10 @@ function writeCredentials(configDirectory: string, credentials: { url: string; t
 
 function readLevel(text: string): LogOptions["level"] {
   if (text === "debug" || text === "info" || text === "warn" || text === "error" || text === "silent") return text;
-  throw new VirgaError("bad_request", `there is no log level ${text}`, { field: "log-level", fix: "Use debug, info, warn, error or silent." });
+  throw new VirgaError("bad_request", `there is no log level ${text}`, {
+    field: "log-level",
+    fix: "Use debug, info, warn, error or silent.",
+  });
 }
 
 function ownVersion(): string {

@@ -70,18 +70,31 @@ export function readConfiguration(file: string | undefined): Configuration {
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    throw new VirgaError("bad_request", `the configuration ${file} cannot be read: ${(error as Error).message}`, { cause: error, fix: "Give the path of a YAML file." });
+    throw new VirgaError("bad_request", `the configuration ${file} cannot be read: ${(error as Error).message}`, {
+      cause: error,
+      fix: "Give the path of a YAML file.",
+    });
   }
   const document = parseDocument(text);
   const [syntax] = document.errors;
-  if (syntax !== undefined) throw new VirgaError("bad_request", `${file}:${syntax.linePos?.[0].line ?? 1}: ${syntax.message}`, { location: file });
+  if (syntax !== undefined)
+    throw new VirgaError("bad_request", `${file}:${syntax.linePos?.[0].line ?? 1}: ${syntax.message}`, {
+      location: file,
+    });
   const parsed = schema.safeParse(document.toJS() ?? {});
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const path = issue?.path ?? [];
   const key = issue?.code === "unrecognized_keys" ? [...path, issue.keys[0] ?? ""] : path;
   const node = document.getIn(key, true) ?? document.getIn(path, true);
-  const offset = node !== null && typeof node === "object" && "range" in node && Array.isArray(node.range) ? Number(node.range[0]) : 0;
+  const offset =
+    node !== null && typeof node === "object" && "range" in node && Array.isArray(node.range)
+      ? Number(node.range[0])
+      : 0;
   const line = text.slice(0, offset).split("\n").length;
-  throw new VirgaError("invalid_field", `${file}:${line}: ${key.join(".")}: ${issue?.message ?? "is not valid"}`, { field: key.join("."), location: `${file}:${line}`, fix: "See docs/operations.md for every setting." });
+  throw new VirgaError("invalid_field", `${file}:${line}: ${key.join(".")}: ${issue?.message ?? "is not valid"}`, {
+    field: key.join("."),
+    location: `${file}:${line}`,
+    fix: "See docs/operations.md for every setting.",
+  });
 }

@@ -27,7 +27,8 @@ export function importsOf(path: string, text: string): ImportEdge[] {
   const statements = /^\s*(import|export)\s+(type\s+)?(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']/gm;
   for (const [, , type, target] of code.matchAll(statements))
     edges.push(edge(path, target ?? "", type !== undefined, false));
-  for (const [, target] of code.matchAll(/\bimport\(\s*["']([^"']+)["']/g)) edges.push(edge(path, target ?? "", false, true));
+  for (const [, target] of code.matchAll(/\bimport\(\s*["']([^"']+)["']/g))
+    edges.push(edge(path, target ?? "", false, true));
   return edges;
 }
 
@@ -46,6 +47,12 @@ export function reachable(edges: readonly ImportEdge[], roots: readonly string[]
 
 function edge(from: string, target: string, typeOnly: boolean, dynamic: boolean): ImportEdge {
   if (target.startsWith("."))
-    return { from, to: relative(sourceRoot, resolve(sourceRoot, dirname(from), target)), kind: "internal", typeOnly, dynamic };
+    return {
+      from,
+      to: relative(sourceRoot, resolve(sourceRoot, dirname(from), target)),
+      kind: "internal",
+      typeOnly,
+      dynamic,
+    };
   return { from, to: target, kind: target.startsWith("node:") ? "builtin" : "package", typeOnly, dynamic };
 }

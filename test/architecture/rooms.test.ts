@@ -28,19 +28,15 @@ const compositionRoot = "compose.ts";
 const serverCommands = new Set(["cli/platform.ts"]);
 
 /** Where a request passes, and the packages that it may meet there: none but Node's own modules. */
-const hotPath = [
-  "gateway/call-path.ts",
-  "engine/invoker.ts",
-  "engine/pool.ts",
-  "links/framed/instance.ts",
-];
+const hotPath = ["gateway/call-path.ts", "engine/invoker.ts", "engine/pool.ts", "links/framed/instance.ts"];
 const hotPathPackages: readonly string[] = [];
 
 const edges = readImports();
 const room = (path: string): string => (path.includes("/") ? path.slice(0, path.indexOf("/")) : path);
 const member = (path: string): string => {
   const [top, second, third] = path.split("/");
-  if (top === "drivers") return second?.endsWith(".ts") || third?.endsWith(".ts") === true ? `${second}` : `${second}/${third}`;
+  if (top === "drivers")
+    return second?.endsWith(".ts") || third?.endsWith(".ts") === true ? `${second}` : `${second}/${third}`;
   return second ?? "";
 };
 
@@ -58,47 +54,77 @@ describe("architecture", () => {
       if (to === compositionRoot) return !serverCommands.has(from);
       return !allowed[room(from)]?.includes(room(to));
     });
-    assert.deepEqual(wrong.map(({ from, to }) => `${from} → ${to}`), []);
+    assert.deepEqual(
+      wrong.map(({ from, to }) => `${from} → ${to}`),
+      [],
+    );
   });
 
   test("siblings do not import each other", () => {
     const wrong = edges.filter(
       ({ from, to, kind }) =>
-        kind === "internal" && room(from) === room(to) && siblings.has(room(from)) && member(from).includes("/") &&
-        member(to).includes("/") && member(from) !== member(to),
+        kind === "internal" &&
+        room(from) === room(to) &&
+        siblings.has(room(from)) &&
+        member(from).includes("/") &&
+        member(to).includes("/") &&
+        member(from) !== member(to),
     );
     const wrongTop = edges.filter(
       ({ from, to, kind }) =>
-        kind === "internal" && room(from) === room(to) && siblings.has(room(from)) && room(from) !== "drivers" &&
-        !member(to).endsWith(".ts") && member(from) !== member(to) && !member(from).endsWith(".ts"),
+        kind === "internal" &&
+        room(from) === room(to) &&
+        siblings.has(room(from)) &&
+        room(from) !== "drivers" &&
+        !member(to).endsWith(".ts") &&
+        member(from) !== member(to) &&
+        !member(from).endsWith(".ts"),
     );
-    assert.deepEqual([...wrong, ...wrongTop].map(({ from, to }) => `${from} → ${to}`), []);
+    assert.deepEqual(
+      [...wrong, ...wrongTop].map(({ from, to }) => `${from} → ${to}`),
+      [],
+    );
   });
 
   test("the core is pure: no built-in module, no package", () => {
     const impure = edges.filter(({ from, kind }) => room(from) === "core" && kind !== "internal");
-    assert.deepEqual(impure.map(({ from, to }) => `${from} → ${to}`), []);
+    assert.deepEqual(
+      impure.map(({ from, to }) => `${from} → ${to}`),
+      [],
+    );
   });
 
   test("ports are types: they run nothing but the core", () => {
-    const running = edges.filter(({ from, kind, typeOnly }) => room(from) === "ports" && kind !== "internal" && !typeOnly);
-    assert.deepEqual(running.map(({ from, to }) => `${from} → ${to}`), []);
+    const running = edges.filter(
+      ({ from, kind, typeOnly }) => room(from) === "ports" && kind !== "internal" && !typeOnly,
+    );
+    assert.deepEqual(
+      running.map(({ from, to }) => `${from} → ${to}`),
+      [],
+    );
   });
 
   test("every import leads to a file", () => {
     const dangling = edges.filter(({ to, kind }) => kind === "internal" && !existsSync(join(sourceRoot, to)));
-    assert.deepEqual(dangling.map(({ from, to }) => `${from} → ${to}`), []);
+    assert.deepEqual(
+      dangling.map(({ from, to }) => `${from} → ${to}`),
+      [],
+    );
   });
 
   test("the hot path reaches no package outside the allow-list", () => {
-    for (const file of hotPath) assert.ok(existsSync(join(sourceRoot, file)), `${file} is gone: name the hot path's new files here`);
+    for (const file of hotPath)
+      assert.ok(existsSync(join(sourceRoot, file)), `${file} is gone: name the hot path's new files here`);
     const files = reachable(edges, hotPath);
     assert.ok(files.size > hotPath.length, "the hot path imports nothing, which cannot be");
     const packages = edges.filter(
       ({ from, to, kind, typeOnly, dynamic }) =>
         files.has(from) && kind === "package" && !typeOnly && !dynamic && !hotPathPackages.includes(to),
     );
-    assert.deepEqual(packages.map(({ from, to }) => `${from} → ${to}`), []);
+    assert.deepEqual(
+      packages.map(({ from, to }) => `${from} → ${to}`),
+      [],
+    );
   });
 
   test("the checker reads every form of import", () => {
@@ -112,13 +138,16 @@ describe("architecture", () => {
       // import "./comment.ts";
       const f = await import("./f.ts");
     `;
-    assert.deepEqual(importsOf("engine/x.ts", text).map(({ to, typeOnly, dynamic }) => [to, typeOnly, dynamic]), [
-      ["engine/a.ts", false, false],
-      ["engine/b.ts", true, false],
-      ["pkg", false, false],
-      ["engine/e.ts", false, false],
-      ["node:fs", false, false],
-      ["engine/f.ts", false, true],
-    ]);
+    assert.deepEqual(
+      importsOf("engine/x.ts", text).map(({ to, typeOnly, dynamic }) => [to, typeOnly, dynamic]),
+      [
+        ["engine/a.ts", false, false],
+        ["engine/b.ts", true, false],
+        ["pkg", false, false],
+        ["engine/e.ts", false, false],
+        ["node:fs", false, false],
+        ["engine/f.ts", false, true],
+      ],
+    );
   });
 });

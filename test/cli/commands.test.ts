@@ -149,8 +149,8 @@ describe("deploy", () => {
     const argv = ["deploy", "--public", "--timeout", "2m", "--env", "B=y=z"];
     assert.equal((await run(argv, options)).code, 2);
     assert.equal((await run([...argv, "--name", "a"], options)).code, 0);
-    const { settings } = api.functions.get("a")?.revisions[0]?.["config"] as { settings: unknown };
-    assert.deepEqual(settings, {
+    const config = api.functions.get("a")?.revisions[0]?.["config"] as { settings: unknown } | undefined;
+    assert.deepEqual(config?.settings, {
       public: true,
       limits: { memoryMb: 64, timeoutMs: 120_000 },
       environment: { A: "x", B: "y=z" },

@@ -34,7 +34,7 @@ const offenders = {
     status: 502,
     error: "function_crashed",
   },
-  "throws": {
+  throws: {
     code: `export default () => {\n  throw new Error("no such gate");\n};`,
     settings: {},
     status: 502,
@@ -57,7 +57,11 @@ describe("a function that misbehaves fails alone", { skip: missingTools("bwrap")
 
   before(async () => {
     platform = await Platform.start();
-    await platform.deploy("neighbour", { "index.mjs": neighbour }, { runtime: "node", public: true, scaling: { min: 1 } });
+    await platform.deploy(
+      "neighbour",
+      { "index.mjs": neighbour },
+      { runtime: "node", public: true, scaling: { min: 1 } },
+    );
     neighbourLoop = (async () => {
       while (calling) {
         const answer = await platform.call("neighbour");
@@ -100,7 +104,11 @@ describe("a function that misbehaves fails alone", { skip: missingTools("bwrap")
         }
         return { started, refused };
       };`;
-    await platform.deploy("forks", { "index.mjs": code }, { runtime: "node", public: true, limits: { processes: 64, timeoutMs: 20_000 } });
+    await platform.deploy(
+      "forks",
+      { "index.mjs": code },
+      { runtime: "node", public: true, limits: { processes: 64, timeoutMs: 20_000 } },
+    );
     const answer = await platform.call("forks");
     if (answer.status === 200) {
       const { started, refused } = answer.json();
@@ -118,7 +126,11 @@ describe("a function that misbehaves fails alone", { skip: missingTools("bwrap")
         try { for (;;) { appendFileSync("/tmp/full", chunk); written++; } }
         catch (error) { return { written, code: error.code }; }
       };`;
-    await platform.deploy("fills", { "index.mjs": code }, { runtime: "node", public: true, limits: { tmpMb: 16, memoryMb: 256 } });
+    await platform.deploy(
+      "fills",
+      { "index.mjs": code },
+      { runtime: "node", public: true, limits: { tmpMb: 16, memoryMb: 256 } },
+    );
     const { written, code: why } = (await platform.call("fills")).json();
     assert.ok(written <= 16, `${written} MiB written to a /tmp of 16`);
     assert.equal(why, "ENOSPC");
@@ -126,7 +138,11 @@ describe("a function that misbehaves fails alone", { skip: missingTools("bwrap")
 
   test("one that logs without end", { timeout: 60_000 }, async () => {
     const code = `export default () => { for (let n = 0; n < 200_000; n++) console.log("line", n, "x".repeat(100)); return "done"; };`;
-    await platform.deploy("logs", { "index.mjs": code }, { runtime: "node", public: true, limits: { logBytes: 4096, timeoutMs: 30_000 } });
+    await platform.deploy(
+      "logs",
+      { "index.mjs": code },
+      { runtime: "node", public: true, limits: { logBytes: 4096, timeoutMs: 30_000 } },
+    );
     const answer = await platform.call("logs");
     assert.equal(answer.text, "done");
     const record = await settled(String(answer.headers["x-virga-invocation"]));
@@ -134,11 +150,22 @@ describe("a function that misbehaves fails alone", { skip: missingTools("bwrap")
     assert.ok(record.logsDropped > 100_000);
   });
 
-  test("one that looks around finds neither another's code, nor a secret, nor the data folder", { timeout: 60_000 }, async () => {
-    await platform.request("/v1/namespaces/default/secrets/KEY", { method: "PUT", body: '{"value":"open-sesame"}', headers: { "content-type": "application/json" } });
-    await platform.deploy("keeper", { "index.mjs": "/* crown-jewels */ export default () => process.env.KEY.length;" }, { runtime: "node", public: true, secrets: ["KEY"], scaling: { min: 1 } });
-    assert.equal((await platform.call("keeper")).text, "11");
-    const code = `
+  test(
+    "one that looks around finds neither another's code, nor a secret, nor the data folder",
+    { timeout: 60_000 },
+    async () => {
+      await platform.request("/v1/namespaces/default/secrets/KEY", {
+        method: "PUT",
+        body: '{"value":"open-sesame"}',
+        headers: { "content-type": "application/json" },
+      });
+      await platform.deploy(
+        "keeper",
+        { "index.mjs": "/* crown-jewels */ export default () => process.env.KEY.length;" },
+        { runtime: "node", public: true, secrets: ["KEY"], scaling: { min: 1 } },
+      );
+      assert.equal((await platform.call("keeper")).text, "11");
+      const code = `
       import { execFileSync } from "node:child_process";
       import { existsSync, readFileSync, readdirSync } from "node:fs";
       const run = (script) => { try { return execFileSync("/bin/sh", ["-c", script], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }); } catch (error) { return String(error.stdout ?? ""); } };
@@ -153,16 +180,21 @@ describe("a function that misbehaves fails alone", { skip: missingTools("bwrap")
           shadow: (() => { try { readFileSync("/etc/shadow"); return true; } catch { return false; } })(),
         };
       };`;
-    await platform.deploy("spy", { "index.mjs": code }, { runtime: "node", public: true, limits: { timeoutMs: 30_000 } });
-    const seen = (await platform.call("spy", { body: platform.home })).json();
-    assert.ok(existsSync(join(platform.home, "data")));
-    assert.equal(seen.dataFolder, false);
-    assert.equal(seen.jewels, "");
-    assert.doesNotMatch(seen.secret, /sesame/);
-    assert.ok(seen.processes < 8, `${seen.processes} processes seen`);
-    assert.equal(seen.root, 0);
-    assert.equal(seen.shadow, false);
-  });
+      await platform.deploy(
+        "spy",
+        { "index.mjs": code },
+        { runtime: "node", public: true, limits: { timeoutMs: 30_000 } },
+      );
+      const seen = (await platform.call("spy", { body: platform.home })).json();
+      assert.ok(existsSync(join(platform.home, "data")));
+      assert.equal(seen.dataFolder, false);
+      assert.equal(seen.jewels, "");
+      assert.doesNotMatch(seen.secret, /sesame/);
+      assert.ok(seen.processes < 8, `${seen.processes} processes seen`);
+      assert.equal(seen.root, 0);
+      assert.equal(seen.shadow, false);
+    },
+  );
 
   test("and all the while each call of its neighbour succeeded", () => {
     assert.ok(neighbourCalls > 50, `only ${neighbourCalls} calls`);

@@ -21,7 +21,13 @@ describe("the examples", { skip: missingTools("python", "pip") }, () => {
     assert.equal(one.headers["content-type"], "image/svg+xml");
     assert.match(one.text, /^<svg/);
     const batch = await platform.call("qr-api", { path: "/batch", body: JSON.stringify(["a", "b"]), token: false });
-    assert.deepEqual(batch.json().map((code: { text: string; modules: number }) => [code.text, code.modules]), [["a", 21], ["b", 21]]);
+    assert.deepEqual(
+      batch.json().map((code: { text: string; modules: number }) => [code.text, code.modules]),
+      [
+        ["a", 21],
+        ["b", 21],
+      ],
+    );
     assert.equal((await platform.call("qr-api", { token: false })).status, 400);
   });
 
@@ -37,7 +43,10 @@ describe("the examples", { skip: missingTools("python", "pip") }, () => {
   });
 
   test("netlist-stats: a native program over stdin and stdout", async () => {
-    const answer = await platform.call("netlist-stats", { body: readFileSync(join(examples, "netlist-stats/adder.v")), token: false });
+    const answer = await platform.call("netlist-stats", {
+      body: readFileSync(join(examples, "netlist-stats/adder.v")),
+      token: false,
+    });
     assert.equal(answer.text, "9\tcells in 2 modules\n4\tfull_adder\n2\tAND2\n2\tXOR2\n1\tOR2\n");
     const refused = await platform.call("netlist-stats", { body: "nothing", token: false });
     assert.equal(refused.json().error.code, "function_error");

@@ -116,7 +116,15 @@ export class Platform {
     if (options.body !== undefined) headers["content-length"] ??= String(Buffer.byteLength(options.body));
     return new Promise((done, failed) => {
       const outgoing = httpRequest(
-        { hostname, port, path, method: options.method ?? (options.body === undefined ? "GET" : "POST"), headers, agent: this.#agent, signal: options.signal },
+        {
+          hostname,
+          port,
+          path,
+          method: options.method ?? (options.body === undefined ? "GET" : "POST"),
+          headers,
+          agent: this.#agent,
+          signal: options.signal,
+        },
         (response) => {
           const chunks: Buffer[] = [];
           response.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -141,13 +149,23 @@ export class Platform {
   }
 
   /** Deploys files given as text; fails the test where the platform refuses. */
-  async deploy(name: string, files: Files, settings: Record<string, unknown> = {}, namespace = "default"): Promise<any> {
+  async deploy(
+    name: string,
+    files: Files,
+    settings: Record<string, unknown> = {},
+    namespace = "default",
+  ): Promise<any> {
     const answer = await this.tryDeploy(name, files, settings, namespace);
     if (answer.status >= 300) throw new Error(`deploying ${name}: ${answer.status} ${answer.text}`);
     return answer.json();
   }
 
-  async tryDeploy(name: string, files: Files, settings: Record<string, unknown> = {}, namespace = "default"): Promise<Answer> {
+  async tryDeploy(
+    name: string,
+    files: Files,
+    settings: Record<string, unknown> = {},
+    namespace = "default",
+  ): Promise<Answer> {
     const archive = await packSource(files);
     const source = await this.upload(archive, namespace);
     return await this.request(`/v1/namespaces/${namespace}/functions/${name}`, {
@@ -159,7 +177,10 @@ export class Platform {
 
   async upload(archive: Uint8Array, namespace = "default"): Promise<string> {
     const digest = createHash("sha256").update(archive).digest("hex");
-    const answer = await this.request(`/v1/namespaces/${namespace}/sources/${digest}`, { method: "PUT", body: archive });
+    const answer = await this.request(`/v1/namespaces/${namespace}/sources/${digest}`, {
+      method: "PUT",
+      body: archive,
+    });
     if (answer.status >= 300) throw new Error(`uploading: ${answer.status} ${answer.text}`);
     return digest;
   }
@@ -186,7 +207,10 @@ export async function packSource(files: Files): Promise<Uint8Array> {
   const entries = Object.entries(files).map(([name, file]) => {
     const text = typeof file === "string" ? file : file.text;
     const mode = typeof file === "string" ? 0o644 : file.mode;
-    return { header: { name, size: Buffer.byteLength(text), mode, mtime: new Date(0), type: "file" as const }, body: text };
+    return {
+      header: { name, size: Buffer.byteLength(text), mode, mtime: new Date(0), type: "file" as const },
+      body: text,
+    };
   });
   const tar = await packTar(entries);
   return await gzip(tar);

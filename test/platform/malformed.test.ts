@@ -17,7 +17,10 @@ after(() => platform.stop());
 async function unharmed(): Promise<void> {
   assert.equal((await platform.call("hello")).text, "hello");
   const { items } = (await platform.request("/v1/namespaces/default/functions")).json();
-  assert.deepEqual(items.map((item: { name: string }) => item.name), ["hello"]);
+  assert.deepEqual(
+    items.map((item: { name: string }) => item.name),
+    ["hello"],
+  );
 }
 
 function deploy(source: string, extra: Record<string, unknown> = {}): Promise<Answer> {
@@ -40,7 +43,11 @@ describe("a malformed request gets a clear error and changes nothing", () => {
   };
   for (const [what, { body, field }] of Object.entries(bodies))
     test(`a deploy ${what}`, async () => {
-      const answer = await platform.request("/v1/namespaces/default/functions/bad", { method: "PUT", body, headers: { "content-type": "application/json" } });
+      const answer = await platform.request("/v1/namespaces/default/functions/bad", {
+        method: "PUT",
+        body,
+        headers: { "content-type": "application/json" },
+      });
       assert.ok(answer.status >= 400 && answer.status < 500, `${answer.status} ${answer.text}`);
       const { error } = answer.json();
       assert.ok(error.message.length > 5);
@@ -50,7 +57,10 @@ describe("a malformed request gets a clear error and changes nothing", () => {
 
   for (const name of ["..%2f..%2fetc", "UPPER CASE", "a".repeat(300), "%00", "%ff%fe", "-", ".."])
     test(`a function named ${name.slice(0, 20)}`, async () => {
-      const answer = await platform.request(`/v1/namespaces/default/functions/${encodeURI(name).replaceAll("%25", "%")}`, { method: "PUT", body: `{"settings":{}}`, headers: { "content-type": "application/json" } });
+      const answer = await platform.request(
+        `/v1/namespaces/default/functions/${encodeURI(name).replaceAll("%25", "%")}`,
+        { method: "PUT", body: `{"settings":{}}`, headers: { "content-type": "application/json" } },
+      );
       assert.ok(answer.status >= 400 && answer.status < 500, `${answer.status} ${answer.text}`);
       await unharmed();
     });
@@ -68,7 +78,10 @@ describe("a malformed request gets a clear error and changes nothing", () => {
 
   test("an upload that breaks off", async () => {
     const digest = createHash("sha256").update("whole").digest("hex");
-    await raw(`PUT /v1/namespaces/default/sources/${digest} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${platform.token}\r\ncontent-length: 100000\r\n\r\nwho`, true);
+    await raw(
+      `PUT /v1/namespaces/default/sources/${digest} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${platform.token}\r\ncontent-length: 100000\r\n\r\nwho`,
+      true,
+    );
     assert.equal((await platform.request(`/v1/namespaces/default/sources/${digest}`, { method: "HEAD" })).status, 404);
     await unharmed();
   });
@@ -90,7 +103,11 @@ describe("a malformed request gets a clear error and changes nothing", () => {
 });
 
 describe("an archive that does not keep to the rules is refused by the entry's name", () => {
-  const entry = (name: string, body = "x", extra: Record<string, unknown> = {}): Parameters<typeof packTar>[0][number] => ({
+  const entry = (
+    name: string,
+    body = "x",
+    extra: Record<string, unknown> = {},
+  ): Parameters<typeof packTar>[0][number] => ({
     header: { name, size: Buffer.byteLength(body), type: "file", ...extra } as never,
     body,
   });
@@ -98,11 +115,22 @@ describe("an archive that does not keep to the rules is refused by the entry's n
     "an absolute path": async () => gzipSync(await packTar([entry("/etc/virga-was-here")])),
     "a path that climbs out": async () => gzipSync(await packTar([entry("../../../tmp/virga-was-here")])),
     "a link that leads outside": async () =>
-      gzipSync(await packTar([{ header: { name: "out", type: "symlink", linkname: "/etc/passwd", size: 0 } }, entry("index.mjs")] as never)),
-    "a device": async () => gzipSync(await packTar([{ header: { name: "null", type: "character-device", size: 0, devmajor: 1, devminor: 3 } }] as never)),
+      gzipSync(
+        await packTar([
+          { header: { name: "out", type: "symlink", linkname: "/etc/passwd", size: 0 } },
+          entry("index.mjs"),
+        ] as never),
+      ),
+    "a device": async () =>
+      gzipSync(
+        await packTar([
+          { header: { name: "null", type: "character-device", size: 0, devmajor: 1, devminor: 3 } },
+        ] as never),
+      ),
     "nothing but noise": async () => gzipSync(Buffer.from("this is no tar archive at all".repeat(100))),
     "a gzip that breaks off": async () => (await packSource({ "index.mjs": "x".repeat(5000) })).slice(0, 60),
-    "three gigabytes of zeros in a few megabytes": async () => gzipSync(Buffer.concat([tarHead("zeros", 3 * 2 ** 30), Buffer.alloc(1 << 30)]), { level: 1 }),
+    "three gigabytes of zeros in a few megabytes": async () =>
+      gzipSync(Buffer.concat([tarHead("zeros", 3 * 2 ** 30), Buffer.alloc(1 << 30)]), { level: 1 }),
     "a zip whose sizes lie": async () => lyingZip(),
   };
   for (const [what, make] of Object.entries(archives))

@@ -136,16 +136,14 @@ export function createMemoryQueue(clock: Clock, chance: Chance): Queue {
         .filter(({ state }) => state === "dead")
         .sort((a, b) => a.buriedAt - b.buriedAt || a.order - b.order);
       const from = after === undefined ? 0 : buried.findIndex(({ id }) => id === after) + 1;
-      return buried
-        .slice(from, from + limit)
-        .map(({ id, body, attempt, enqueuedAt, buriedAt, reason }) => ({
-          id,
-          body,
-          attempt,
-          enqueuedAt,
-          buriedAt,
-          reason,
-        }));
+      return buried.slice(from, from + limit).map(({ id, body, attempt, enqueuedAt, buriedAt, reason }) => ({
+        id,
+        body,
+        attempt,
+        enqueuedAt,
+        buriedAt,
+        reason,
+      }));
     },
     async revive(queue, id) {
       const message = messages(queue).get(id);

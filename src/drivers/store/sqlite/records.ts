@@ -48,8 +48,8 @@ export function createSqliteRecords(
   let closed = false;
 
   const find = (key: string): Row | undefined => select.get(key, clock.now()) as Row | undefined;
-  const nextRevision = (): number => Number((count.get() as { value: number }).value);
-  const currentRevision = (): number => Number((counted.get() as { value: number }).value);
+  const nextRevision = (): number => (count.get() as { value: number }).value;
+  const currentRevision = (): number => (counted.get() as { value: number }).value;
 
   const takeOut = (key: string): void => {
     if (remove.run(key).changes === 0) return;
@@ -160,7 +160,7 @@ function entry<T>({ key, value, revision }: Row): RecordEntry<T> {
 
 /** The least text above all that begin with the prefix; empty where there is none. */
 function endOfPrefix(prefix: string): string {
-  const points = [...prefix].map((character) => character.codePointAt(0) ?? 0);
+  const points = Array.from(prefix, (character) => character.codePointAt(0) ?? 0);
   for (let last = points.pop(); last !== undefined; last = points.pop())
     // U+D800–U+DFFF are no characters.
     if (last < 0x10ffff) return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
