@@ -1,0 +1,297 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Duplex, Readable, Writable } from "node:stream";
+import { VirgaError } from "../../../core/errors.ts";
+import type { Enforcement, Sandbox, SandboxedProgram, SandboxSpec } from "../../../ports/sandbox.ts";
+import type { Cgroup, Cgroups } from "../cgroup.ts";
+import type { HostUsers } from "../host-users.ts";
+import { launch, type Shell } from "../launcher.ts";
+import { givenUser } from "../mount-owners.ts";
+import { childrenOf } from "../process-table.ts";
+import { RunningProgram } from "../program.ts";
+import { isLeftOver } from "../server-mark.ts";
+import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
+import { type Abilities, bubblewrapArguments, codePath } from "./arguments.ts";
+import { enforcement } from "./enforcement.ts";
+import { seccompFilter } from "./seccomp.ts";
+import { Slot } from "./slot.ts";
+import { groupText, passwdText, systemArguments } from "./system-view.ts";
+
+export interface BubblewrapOptions {
+  /** Private files of programs that run; on the file system of the artifacts, so that code is shown by hard links. */
+  readonly stateDirectory: string;
+  /** This driver's name on the host, for what a killed server leaves behind. */
+  readonly mark: string;
+  readonly shell: Shell;
+  readonly cgroups: Cgroups | undefined;
+  readonly users: HostUsers | undefined;
+  /** Folders of the host that programs see beside the system's, read-only, at the same path. */
+  readonly extraFolders: readonly string[];
+}
+
+/** Tries bubblewrap once. Rejects with `unavailable` where it is not there or cannot enclose a program. */
+export async function openBubblewrap(options: BubblewrapOptions): Promise<Sandbox> {
+  const version = readVersion();
+  const home = prepareHome(options);
+  const driver = new BubblewrapSandbox(options, home, abilitiesOf(version));
+  try {
+    await driver.tryOnce();
+  } catch (error) {
+    await driver.close();
+    throw error;
+  }
+  return driver;
+}
+
+class BubblewrapSandbox implements Sandbox {
+  readonly name = "bubblewrap";
+  readonly enforces: Enforcement;
+  readonly #options: BubblewrapOptions;
+  readonly #home: string;
+  readonly #abilities: Abilities;
+  readonly #system: readonly string[];
+  readonly #filterFile: string | undefined;
+  readonly #running = new Set<RunningProgram>();
+  readonly #watch = new Watch();
+  readonly #memoryWatch = new OutOfMemoryWatch();
+
+  constructor(options: BubblewrapOptions, home: string, abilities: Abilities) {
+    this.#options = options;
+    this.#home = home;
+    this.#abilities = abilities;
+    const accounts = { passwd: join(home, "passwd"), group: join(home, "group") };
+    writeFileSync(accounts.passwd, passwdText, { mode: 0o644 });
+    writeFileSync(accounts.group, groupText, { mode: 0o644 });
+    this.#system = [
+      ...systemArguments(accounts),
+      ...options.extraFolders.flatMap((folder) => ["--ro-bind", folder, folder]),
+    ];
+    const filter = seccompFilter();
+    if (filter !== undefined) {
+      this.#filterFile = join(home, "seccomp.bpf");
+      writeFileSync(this.#filterFile, filter, { mode: 0o644 });
+    }
+    this.enforces = enforcement({
+      cgroups: options.cgroups?.controls,
+      ownUser: options.users !== undefined,
+      tmpfsSize: abilities.tmpfsSize,
+      seccomp: filter !== undefined,
+    });
+  }
+
+  async start(spec: SandboxSpec): Promise<SandboxedProgram> {
+    const { cgroups, users, shell } = this.#options;
+    const folder = join(this.#home, spec.id);
+    const undo: (() => void | Promise<void>)[] = [];
+    const release = async (): Promise<void> => {
+      for (const step of undo.toReversed()) await step();
+    };
+    let filter: number | undefined;
+    try {
+      const user = await givenUser(users, spec.mounts);
+      if (user !== undefined) undo.push(() => users!.giveBack(user));
+      mkdirSync(folder);
+      undo.push(() => rmSync(folder, { recursive: true, force: true }));
+      chmodSync(folder, 0o711);
+      let slot: Slot | undefined;
+      if (spec.channel === "link" && !spec.mounts.some(({ target }) => target === codePath)) {
+        slot = new Slot(join(folder, "code"));
+        undo.push(() => slot!.remove());
+      }
+      const limits = { ...spec.limits, processes: spec.limits.processes + bubblewrapProcesses };
+      const cgroup = cgroups?.create(spec.id, limits);
+      if (cgroup !== undefined) undo.push(() => removeGroup(cgroup));
+      filter = this.#filterFile === undefined ? undefined : openSync(this.#filterFile, "r");
+
+      const argumentsDescriptor = 4;
+      const seccompDescriptor = filter === undefined ? undefined : 5;
+      // With a control group its list says when the last process is gone.
+      const syncDescriptor = cgroup === undefined ? (filter === undefined ? 5 : 6) : undefined;
+      const limitsInside = cgroup?.limitsProcesses !== true && user === undefined;
+      const child = await launch(
+        {
+          command: [
+            "bwrap",
+            "--args",
+            String(argumentsDescriptor),
+            "--",
+            ...(limitsInside ? limitedInside(spec, shell) : spec.command),
+          ],
+          environment: { PATH: hostPath },
+          workingDirectory: "/",
+          limits,
+          // A user of its own has no other processes.
+          limitsProcesses: user !== undefined,
+          user,
+          cgroup,
+          streams: [
+            spec.stdin === "piped" ? "pipe" : "ignore",
+            "pipe",
+            "pipe",
+            spec.channel === "link" ? "pipe" : "ignore",
+            "pipe",
+            ...(filter === undefined ? [] : [filter]),
+            ...(syncDescriptor === undefined ? [] : ["pipe" as const]),
+          ],
+          closes: spec.channel === "link" ? [] : [3],
+        },
+        shell,
+      );
+      const parameters = bubblewrapArguments(spec, {
+        system: this.#system,
+        slot: slot?.directory,
+        abilities: this.#abilities,
+        seccompDescriptor,
+        syncDescriptor,
+      });
+      const argumentsPipe = child.stdio[argumentsDescriptor] as Writable;
+      // A bwrap that is gone already says so by its exit.
+      argumentsPipe.on("error", () => undefined);
+      argumentsPipe.end(`${parameters.join("\0")}\0`);
+
+      const pid = child.pid!;
+      const program = new RunningProgram({
+        id: spec.id,
+        child,
+        ...(spec.channel === "link" && { link: child.stdio[3] as Duplex }),
+        ...(spec.stdin === "piped" && { stdin: child.stdin! }),
+        stdout: child.stdout!,
+        stderr: child.stderr!,
+        cgroup,
+        tree: {
+          // bwrap, the first process of the namespace, the program.
+          main: () => childrenOf(childrenOf(pid)[0] ?? -1)[0],
+          kill: () => {
+            for (const inner of childrenOf(pid)) killQuietly(inner);
+          },
+          usage: () => treeUsage(pid),
+        },
+        expose: (directory) => exposeIn(slot, directory),
+        pathOf: (target) => target,
+        emptied:
+          syncDescriptor === undefined
+            ? Promise.resolve()
+            : untilEnd((child.stdio as readonly unknown[])[syncDescriptor] as Readable),
+        release,
+      });
+      this.#running.add(program);
+      if (cgroups?.killsWhole === false) this.#memoryWatch.add(program);
+      if (cgroup === undefined) this.#watch.add(program, { ...spec.limits, processes: Number.POSITIVE_INFINITY });
+      void program.exited.finally(() => this.#running.delete(program));
+      return program;
+    } catch (error) {
+      await release();
+      throw error;
+    } finally {
+      if (filter !== undefined) closeSync(filter);
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#running].map((program) => program.stop(0)));
+    this.#watch.close();
+    this.#memoryWatch.close();
+    this.#options.cgroups?.close();
+    rmSync(this.#home, { recursive: true, force: true });
+  }
+
+  /** Encloses one program. Rejects with `unavailable` and what bubblewrap says. */
+  async tryOnce(): Promise<void> {
+    const program = await this.start({
+      id: "try",
+      command: ["/bin/sh", "-c", "exit 0"],
+      environment: {},
+      workingDirectory: "/",
+      mounts: [],
+      network: "none",
+      limits: { memoryMb: 64, cpus: 1, processes: 16, openFiles: 64, fileSizeMb: 1, tmpMb: 1 },
+      channel: "none",
+      stdin: "none",
+    });
+    let said = "";
+    program.stdout.resume();
+    program.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+    const closed = new Promise((resolve) => program.stderr.once("close", resolve));
+    const { code, signal } = await program.exited;
+    await closed;
+    if (code === 0) return;
+    throw new VirgaError(
+      "unavailable",
+      `bubblewrap cannot enclose a program here: ${said.trim().split("\n").at(-1) || `it ended with ${signal ?? code}`}`,
+      {
+        fix: "sysctl -w kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu",
+      },
+    );
+  }
+}
+
+function readVersion(): string {
+  const { stdout, error } = spawnSync("bwrap", ["--version"], { encoding: "utf8", env: { PATH: hostPath } });
+  if (error !== undefined) {
+    throw new VirgaError("unavailable", "bubblewrap is not on this host", { fix: "apt-get install bubblewrap" });
+  }
+  return stdout.trim().split(" ").at(-1) ?? "";
+}
+
+function abilitiesOf(version: string): Abilities {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const from = (wanted: number): boolean => major > 0 || minor >= wanted;
+  return { tmpfsSize: from(7), disableUserNamespaces: from(8) };
+}
+
+/** This driver's folder; removes those of servers that were killed. */
+function prepareHome({ stateDirectory, mark }: BubblewrapOptions): string {
+  mkdirSync(stateDirectory, { recursive: true });
+  for (const name of readdirSync(stateDirectory)) {
+    if (isLeftOver(name)) rmSync(join(stateDirectory, name), { recursive: true, force: true });
+  }
+  const home = join(stateDirectory, mark);
+  mkdirSync(home);
+  chmodSync(home, 0o711);
+  return home;
+}
+
+function exposeIn(slot: Slot | undefined, directory: string): Promise<string> {
+  if (slot === undefined)
+    throw new VirgaError("internal", "the program was started with its code; it can be shown no other");
+  return slot.fill(directory).then(() => codePath);
+}
+
+/** Inside its namespace a program's processes are counted for themselves, also where its user has others. */
+function limitedInside(spec: SandboxSpec, shell: Shell): string[] {
+  return [
+    "/bin/sh",
+    "-c",
+    `ulimit ${shell.processLimit} ${spec.limits.processes}; exec "$@"`,
+    "virga",
+    ...spec.command,
+  ];
+}
+
+function removeGroup(cgroup: Cgroup): void {
+  // What is left is swept by the next server.
+  cgroup.remove();
+}
+
+function untilEnd(stream: Readable): Promise<void> {
+  return new Promise((resolve) => {
+    stream
+      .once("end", resolve)
+      .once("close", resolve)
+      .once("error", () => resolve());
+    stream.resume();
+  });
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It was faster.
+  }
+}
+
+/** Around the program: the one that waits outside, and the first one in its namespace. */
+const bubblewrapProcesses = 2;
+const hostPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";

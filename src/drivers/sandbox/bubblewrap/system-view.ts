@@ -1,0 +1,79 @@
+import { existsSync, lstatSync, readlinkSync, realpathSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * Arguments that give a program a system to run in, read-only: programs and libraries, and of `/etc` what those read.
+ * The host's users, passwords, keys and services' settings are not among it.
+ */
+export function systemArguments(accounts: { readonly passwd: string; readonly group: string }): string[] {
+  const parameters = ["--ro-bind", "/usr", "/usr"];
+  for (const folder of ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]) {
+    if (!existsSync(folder)) continue;
+    // Where /usr is merged these are links into it; else folders of their own.
+    if (lstatSync(folder).isSymbolicLink()) parameters.push("--symlink", readlinkSync(folder), folder);
+    else parameters.push("--ro-bind", folder, folder);
+  }
+  for (const name of publicSettings) {
+    const file = join("/etc", name);
+    const found = target(file);
+    if (found !== undefined) parameters.push("--ro-bind", found, file);
+  }
+  parameters.push("--ro-bind", accounts.passwd, "/etc/passwd", "--ro-bind", accounts.group, "/etc/group");
+  return parameters;
+}
+
+/** The one account that a program sees beside root's name. */
+export const insideUser = 1000;
+
+export const passwdText = `root:x:0:0:root:/:/usr/sbin/nologin
+virga:x:${insideUser}:${insideUser}:virga:/tmp:/bin/sh
+nobody:x:65534:65534:nobody:/:/usr/sbin/nologin
+`;
+export const groupText = `root:x:0:\nvirga:x:${insideUser}:\nnogroup:x:65534:\n`;
+
+/** What the C library, TLS, language runtimes and Debian's `alternatives` read. A missing one is left out. */
+const publicSettings = [
+  "alternatives",
+  "ca-certificates.conf",
+  "ca-certificates",
+  "crypto-policies",
+  "fonts",
+  "gai.conf",
+  "ghostscript",
+  "host.conf",
+  "hosts",
+  "ImageMagick-6",
+  "ImageMagick-7",
+  "java-11-openjdk",
+  "java-17-openjdk",
+  "java-21-openjdk",
+  "java-25-openjdk",
+  "ld.so.cache",
+  "ld.so.conf",
+  "ld.so.conf.d",
+  "localtime",
+  "magic",
+  "mime.types",
+  "nsswitch.conf",
+  "perl",
+  "php",
+  "pki",
+  "protocols",
+  "python3",
+  "R",
+  "resolv.conf",
+  "services",
+  "ssl/certs",
+  "ssl/openssl.cnf",
+  "terminfo",
+  "timezone",
+];
+
+/** Links such as resolv.conf's lead to where nothing is inside. */
+function target(file: string): string | undefined {
+  try {
+    return realpathSync(file);
+  } catch {
+    return undefined; // not on this host, or a link to what is not
+  }
+}

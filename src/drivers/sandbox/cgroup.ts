@@ -1,0 +1,165 @@
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import type { ProgramUsage, SandboxLimits } from "../../ports/sandbox.ts";
+import type { Hierarchies } from "./cgroup-files.ts";
+import { findVersion1 } from "./cgroup-v1.ts";
+import { findVersion2 } from "./cgroup-v2.ts";
+import { isLeftOver } from "./server-mark.ts";
+
+/** What the kernel can hold a group of processes to on this host. */
+export interface CgroupControls {
+  readonly memory: boolean;
+  readonly cpu: boolean;
+  readonly processes: boolean;
+}
+
+/** The control groups that one driver makes: a folder of its own in each hierarchy, one below for each program. */
+export class Cgroups {
+  readonly controls: CgroupControls;
+  readonly #hierarchies: Hierarchies;
+  readonly #mark: string;
+
+  constructor(hierarchies: Hierarchies, mark: string) {
+    this.#hierarchies = hierarchies;
+    this.#mark = mark;
+    this.controls = hierarchies.controls;
+    sweep(hierarchies.parents);
+    for (const parent of hierarchies.parents) {
+      mkdirSync(join(parent, mark));
+      hierarchies.prepare(join(parent, mark));
+    }
+  }
+
+  /** Whether the kernel ends a whole program that is out of memory, not one process of it. */
+  get killsWhole(): boolean {
+    return this.#hierarchies.killsWhole;
+  }
+
+  create(id: string, limits: SandboxLimits): Cgroup {
+    const folders = this.#hierarchies.parents.map((parent) => join(parent, this.#mark, id));
+    const made: string[] = [];
+    try {
+      for (const folder of folders) {
+        mkdirSync(folder);
+        made.push(folder);
+      }
+      this.#hierarchies.limit(folders, limits);
+    } catch (error) {
+      for (const folder of made) rmdirSync(folder);
+      throw error;
+    }
+    return new Cgroup(folders, this.#hierarchies);
+  }
+
+  /** Every program's group must be gone. */
+  close(): void {
+    for (const parent of this.#hierarchies.parents) removeTree(join(parent, this.#mark));
+  }
+}
+
+/** The groups of one program. */
+export class Cgroup {
+  readonly #folders: readonly string[];
+  readonly #hierarchies: Hierarchies;
+
+  constructor(folders: readonly string[], hierarchies: Hierarchies) {
+    this.#folders = folders;
+    this.#hierarchies = hierarchies;
+  }
+
+  /**
+   * Opens the files through which a process enters by writing `0`. Opened here, they carry this process's right to do
+   * so to one that has given it up. The caller closes them.
+   */
+  openEntrances(): number[] {
+    const opened: number[] = [];
+    try {
+      for (const folder of this.#folders) opened.push(openSync(join(folder, "cgroup.procs"), "w"));
+    } catch (error) {
+      for (const fd of opened) closeSync(fd);
+      throw error;
+    }
+    return opened;
+  }
+
+  get limitsProcesses(): boolean {
+    return this.#hierarchies.controls.processes;
+  }
+
+  usage(): ProgramUsage {
+    return this.#hierarchies.usage(this.#folders);
+  }
+
+  /** How often the kernel killed a process of it for want of memory. */
+  outOfMemoryKills(): number {
+    return this.#hierarchies.outOfMemoryKills(this.#folders);
+  }
+
+  processes(): number[] {
+    return processesIn(this.#folders[0]!);
+  }
+
+  /** Kills what is in it, a forking program included. */
+  kill(): void {
+    for (const pid of this.processes()) killQuietly(pid);
+  }
+
+  /** Resolves to false while a process is left in it. */
+  remove(): boolean {
+    return this.#folders.every(removeFolder);
+  }
+}
+
+/** Control groups that this process may make; undefined where it may not. */
+export function findCgroups(mark: string): Cgroups | undefined {
+  const hierarchies = findVersion2() ?? findVersion1();
+  return hierarchies === undefined ? undefined : new Cgroups(hierarchies, mark);
+}
+
+/** Removes what servers left behind that were killed. Their programs died with them; one that did not dies now. */
+function sweep(parents: readonly string[]): void {
+  for (const parent of parents) {
+    for (const entry of readdirSync(parent, { withFileTypes: true })) {
+      if (entry.isDirectory() && isLeftOver(entry.name)) removeTree(join(parent, entry.name));
+    }
+  }
+}
+
+function removeTree(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (!entry.isDirectory()) continue;
+    const child = join(folder, entry.name);
+    for (const pid of processesIn(child)) killQuietly(pid);
+    removeFolder(child);
+  }
+  removeFolder(folder);
+}
+
+function removeFolder(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return true;
+    if (code === "EBUSY" || code === "ENOTEMPTY") return false;
+    throw error;
+  }
+}
+
+function processesIn(folder: string): number[] {
+  try {
+    return readFileSync(join(folder, "cgroup.procs"), "latin1").split("\n").filter(Boolean).map(Number);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}

@@ -1,0 +1,76 @@
+import { spawnSync } from "node:child_process";
+import { statSync } from "node:fs";
+import { dirname } from "node:path";
+import { VirgaError } from "../../core/errors.ts";
+import type { Log } from "../../ports/log.ts";
+import type { Sandbox } from "../../ports/sandbox.ts";
+import { openBubblewrap } from "./bubblewrap/driver.ts";
+import { findCgroups } from "./cgroup.ts";
+import { defaultHostUsers, HostUsers } from "./host-users.ts";
+import { findShell } from "./launcher.ts";
+import { openProcessSandbox } from "./process/driver.ts";
+import { newServerMark } from "./server-mark.ts";
+
+/** `auto` is bubblewrap where it runs, else `process`. */
+export type SandboxChoice = "auto" | "bubblewrap" | "process";
+
+export interface SandboxOptions {
+  readonly choice: SandboxChoice;
+  readonly stateDirectory: string;
+  readonly log: Log;
+  /** Folders of the host that programs see too, read-only: tools that lie outside of `/usr`. */
+  readonly extraFolders?: readonly string[];
+}
+
+/** The sandbox of this host. Rejects with `unavailable` where bubblewrap is asked for and cannot run. */
+export async function createSandbox({
+  choice,
+  stateDirectory,
+  log,
+  extraFolders = [],
+}: SandboxOptions): Promise<Sandbox> {
+  const asRoot = process.getuid?.() === 0;
+  if (asRoot) checkPassable(stateDirectory);
+  const mark = newServerMark();
+  const means = {
+    shell: findShell(),
+    cgroups: findCgroups(mark),
+    users: asRoot ? new HostUsers(defaultHostUsers) : undefined,
+  };
+  let reason = "it was asked for";
+  if (choice !== "process") {
+    try {
+      return await openBubblewrap({ ...means, stateDirectory, mark, extraFolders });
+    } catch (error) {
+      if (choice === "bubblewrap" || !(error instanceof VirgaError) || error.code !== "unavailable") throw error;
+      reason = `${error.message} (${error.detail.fix})`;
+    }
+  }
+  log.warn(
+    "the `process` sandbox encloses nothing: functions can read what their user can read, each other's code and the " +
+      "network among it. Run only code that you trust",
+    { reason },
+  );
+  return openProcessSandbox({ ...means, dieWithServer: dieWithServer() });
+}
+
+/** util-linux has a program for it, which every Debian has. */
+function dieWithServer(): string[] {
+  const command = ["setpriv", "--pdeathsig", "KILL", "--"];
+  return spawnSync(command[0]!, [...command.slice(1), "true"], { stdio: "ignore" }).status === 0 ? command : [];
+}
+
+/** Programs' users reach what is mounted for them by its path on the host. */
+function checkPassable(folder: string): void {
+  for (let path = folder; path !== dirname(path); path = dirname(path)) {
+    if ((statSync(path).mode & 0o001) === 0) {
+      throw new VirgaError(
+        "unavailable",
+        `functions run as users of their own, and those cannot pass through ${path}`,
+        {
+          fix: `chmod o+x ${path}, or use another folder with --data`,
+        },
+      );
+    }
+  }
+}
