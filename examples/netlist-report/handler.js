@@ -6,11 +6,13 @@ export default async function report(request, context) {
   const netlists = Object.entries(await request.json());
   const rows = await Promise.all(
     netlists.map(async ([name, netlist]) => {
-      const answer = await context.call("netlist-stats", { method: "POST", body: netlist });
-      const text = await answer.text();
-      if (!answer.ok) return { name, error: text.trim() };
-      const [total, ...types] = text.trim().split("\n");
-      return { name, cells: Number.parseInt(total, 10), types: Object.fromEntries(types.map(countOf)) };
+      try {
+        const answer = await context.call("netlist-stats", { method: "POST", body: netlist });
+        const [total, ...types] = (await answer.text()).trim().split("\n");
+        return { name, cells: Number.parseInt(total, 10), types: Object.fromEntries(types.map(countOf)) };
+      } catch (error) {
+        return { name, error: error.message };
+      }
     }),
   );
   context.log.info(`${rows.length} netlists counted`);

@@ -176,7 +176,11 @@ export class Call {
     if (body.length > largestWhole) {
       const bytes = typeof body === "string" ? encode(body) : body;
       if (bytes.length > largestWhole) {
-        this.#stream(status, headers, [bytes]).catch((error) => this.fail("function_error", error));
+        // Said before it is sent, so that one too large for the platform gets an error and not half an answer.
+        const sized = flat.includes("content-length")
+          ? headers
+          : headerText([...flat, "content-length", `${bytes.length}`]);
+        this.#stream(status, sized, [bytes]).catch((error) => this.fail("function_error", error));
         return;
       }
       body = bytes;

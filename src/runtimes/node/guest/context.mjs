@@ -56,7 +56,7 @@ export class Context {
     this.#call.waitUntil(promise);
   }
 
-  /** Calls another function, `name` or `namespace/name`, without leaving the platform. */
+  /** Calls another function, `name` or `namespace/name`, without leaving the platform. Rejects where it fails; `code` says how. */
   async call(name, { method, path = "/", headers, body, json } = {}) {
     if (typeof name !== "string" || name === "") throw new TypeError("context.call: the function's name is missing");
     const flat = headers === undefined ? [] : [...flatten(headers)];
@@ -69,16 +69,21 @@ export class Context {
       else if (isBytes(body)) bytes = toBytes(body);
       else bytes = await new Response(body).bytes();
     }
-    const answer = await this.#call.nested(
-      {
-        parent: this.id,
-        function: name,
-        method: method ?? (bytes.length > 0 ? "POST" : "GET"),
-        path: path.startsWith("/") ? path : `/${path}`,
-        headers: flat,
-      },
-      bytes,
-    );
+    const head = {
+      parent: this.id,
+      function: name,
+      method: method ?? (bytes.length > 0 ? "POST" : "GET"),
+      path: path.startsWith("/") ? path : `/${path}`,
+      headers: flat,
+    };
+    let answer;
+    try {
+      answer = await this.#call.nested(head, bytes);
+    } catch (error) {
+      // The refusal came from the link; the stack that helps is that of the code which waits for it.
+      Error.captureStackTrace(error);
+      throw error;
+    }
     const hasBody = answer.status !== 204 && answer.status !== 205 && answer.status !== 304;
     return new Response(hasBody ? answer.body : null, { status: answer.status, headers: pairs(answer.headers) });
   }

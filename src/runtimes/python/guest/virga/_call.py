@@ -98,7 +98,7 @@ class Call:
         """Head, body and measurement in one frame where they fit into one."""
         text = _headers_text(headers)
         if len(body) + len(text) + 32 > MAX_PAYLOAD:
-            self.send_head(status, headers)
+            self.send_head(status, _sized(headers, body))
             for at in range(0, len(body), GRANT_STEP):
                 self.send_chunk(body[at : at + GRANT_STEP])
             self.send_end(measure)
@@ -111,7 +111,7 @@ class Call:
         if len(body) <= INITIAL_WINDOW // 2:
             self.send_whole(status, headers, body, measure)
             return
-        self.send_head(status, headers)
+        self.send_head(status, _sized(headers, body))
         for at in range(0, len(body), GRANT_STEP):
             await self.send_chunk_async(body[at : at + GRANT_STEP])
         self.send_end(measure)
@@ -187,6 +187,13 @@ class Call:
         waiting, self._waiting = self._waiting, []
         for loop, future in waiting:
             loop.call_soon_threadsafe(_settle, future)
+
+
+def _sized(headers, body):
+    """Said before it is sent, so that one too large for the platform gets an error and not half an answer."""
+    if "content-length" in headers[::2]:
+        return headers
+    return [*headers, "content-length", str(len(body))]
 
 
 def _settle(future):
