@@ -6,9 +6,12 @@
  * - An `append` is all or nothing, and durable when its promise settles.
  * - With `expect` (the stream's last sequence, 0 for an empty one) it rejects with `conflict` when another was faster.
  * - `read` gives events in sequence order, `query` in time order (ties by sequence); both see every settled append.
- * - `trim` removes from the old end only. Numbers of removed events are never used again.
+ * - `trim` removes from the old end only: what stands behind the first event to be kept stays. Numbers of trimmed events
+ *   are never used again; only a deleted stream begins at 1 anew.
+ * - The caller leaves an event's bytes alone until its promise settles. What a reader gets is its own to change.
  *
- * Stream names: 1–256 bytes, no NUL. Event data: bytes, up to 16 MiB each.
+ * Stream names: 1–256 bytes of UTF-8, no NUL; others reject with `bad_request`. Event data: bytes, up to 16 MiB each
+ * (`request_too_large`).
  */
 export interface Journal {
   /** Resolves to the sequence number of the last event appended. */
@@ -19,9 +22,9 @@ export interface Journal {
   query(stream: string, range: JournalRange): Promise<JournalEvent[]>;
   /** First and last sequence numbers kept; `{ first: last + 1, last }` where all are trimmed, `{1, 0}` for a new stream. */
   bounds(stream: string): Promise<{ first: number; last: number }>;
-  /** Removes events below sequence `before`, or older than `olderThan`; resolves to how many. */
+  /** Removes events below sequence `before`, or with `at` < `olderThan`; resolves to how many. */
   trim(stream: string, limit: { before?: number; olderThan?: number }): Promise<number>;
-  /** Names of the streams that have ever been appended to and not been deleted, by prefix, sorted. */
+  /** Names of the streams that have ever been given an event and not been deleted, by prefix, sorted by UTF-8 bytes. */
   streams(prefix: string): Promise<string[]>;
   deleteStream(stream: string): Promise<void>;
 }

@@ -47,5 +47,8 @@ function checkText(what: string, text: string, most: number): string {
     throw new VirgaError("bad_request", `a ${what} has 1 to ${most} bytes and no NUL; this has ${bytes}`, {
       field: what,
     });
+  // Written as UTF-8, texts that differ in such halves only would become the same.
+  if (!text.isWellFormed())
+    throw new VirgaError("bad_request", `this ${what} holds half a character (a lone surrogate)`, { field: what });
   return text;
 }

@@ -15,14 +15,14 @@ export function createMemoryBlobs(clock: Clock): Blobs {
         size += chunk.byteLength;
         if (size > maxBytes) throw new VirgaError("request_too_large", `the content is over ${maxBytes} bytes`);
         hash.update(chunk);
-        chunks.push(chunk.slice());
+        chunks.push(new Uint8Array(chunk));
       }
       const digest = hash.digest("hex");
       if (expect !== undefined && expect !== digest)
         throw new VirgaError("bad_request", `the content's SHA-256 is ${digest}, not ${expect}`, {
           fix: "Send it again; it changed or broke off on the way.",
         });
-      if (!blobs.has(digest)) blobs.set(digest, { content: Buffer.concat(chunks), storedAt: clock.now() });
+      blobs.set(digest, { content: Buffer.concat(chunks), storedAt: clock.now() });
       return { digest, size };
     },
     async get(digest) {
@@ -31,12 +31,14 @@ export function createMemoryBlobs(clock: Clock): Blobs {
       return {
         size: found.content.byteLength,
         content: (async function* () {
-          if (found.content.byteLength > 0) yield found.content.slice();
+          if (found.content.byteLength > 0) yield new Uint8Array(found.content);
         })(),
       };
     },
     async has(digest) {
-      return blobs.has(digest);
+      const found = blobs.get(digest);
+      if (found !== undefined) found.storedAt = clock.now();
+      return found !== undefined;
     },
     async delete(digest) {
       blobs.delete(digest);

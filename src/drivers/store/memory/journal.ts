@@ -21,19 +21,21 @@ export function createMemoryJournal(): Journal {
         });
       if (events.length === 0) return stream.last;
       streams.set(name, stream);
-      for (const { at, data } of events) stream.events.push({ sequence: ++stream.last, at, data: data.slice() });
+      for (const { at, data } of events)
+        stream.events.push({ sequence: ++stream.last, at, data: new Uint8Array(data) });
       return stream.last;
     },
     async read(name, from, limit) {
       return (streams.get(checkName("stream", name))?.events ?? [])
         .filter(({ sequence }) => sequence >= from)
-        .slice(0, limit);
+        .slice(0, limit)
+        .map(copyOf);
     },
     async query(name, { fromTime = -Infinity, toTime = Infinity, newestFirst = false, limit }) {
       const found = (streams.get(checkName("stream", name))?.events ?? [])
         .filter(({ at }) => at >= fromTime && at < toTime)
         .sort((a, b) => a.at - b.at || a.sequence - b.sequence);
-      return (newestFirst ? found.toReversed() : found).slice(0, limit);
+      return (newestFirst ? found.toReversed() : found).slice(0, limit).map(copyOf);
     },
     async bounds(name) {
       const { events, last } = streams.get(checkName("stream", name)) ?? { events: [], last: 0 };
@@ -55,4 +57,9 @@ export function createMemoryJournal(): Journal {
       streams.delete(checkName("stream", name));
     },
   };
+}
+
+/** The reader's own: what it does to the bytes changes nothing here. */
+function copyOf({ sequence, at, data }: JournalEvent): JournalEvent {
+  return { sequence, at, data: new Uint8Array(data) };
 }

@@ -50,7 +50,7 @@ export function createMemoryQueue(clock: Clock, chance: Chance): Queue {
       const now = clock.now();
       known.set(id, {
         id,
-        body: body.slice(),
+        body: new Uint8Array(body),
         key,
         enqueuedAt: now,
         order: ++order,
@@ -66,20 +66,8 @@ export function createMemoryQueue(clock: Clock, chance: Chance): Queue {
     async lease(queue, max, leaseMs) {
       const now = clock.now();
       const known = [...messages(queue).values()];
-      /** The oldest message of each key that is still to be done is the only one of its key that may go. */
-      const heads = new Map<string, Message>();
-      for (const message of known)
-        if (message.key !== undefined && (message.state === "waiting" || message.state === "leased")) {
-          const head = heads.get(message.key);
-          if (head === undefined || message.order < head.order) heads.set(message.key, message);
-        }
       return known
-        .filter(
-          (message) =>
-            message.state === "waiting" &&
-            message.dueAt <= now &&
-            (message.key === undefined || heads.get(message.key) === message),
-        )
+        .filter((message) => message.state === "waiting" && message.dueAt <= now && !isHeldBack(message, known))
         .sort((a, b) => a.dueAt - b.dueAt || a.order - b.order)
         .slice(0, max)
         .map((message): Lease => {
@@ -88,7 +76,7 @@ export function createMemoryQueue(clock: Clock, chance: Chance): Queue {
           message.attempt++;
           message.receipt = Buffer.from(chance.bytes(12)).toString("hex");
           const { id, receipt, body, attempt, enqueuedAt } = message;
-          return { id, receipt, body, attempt, enqueuedAt };
+          return { id, receipt, body: new Uint8Array(body), attempt, enqueuedAt };
         });
     },
     async extend(queue, receipt, leaseMs) {
@@ -114,7 +102,7 @@ export function createMemoryQueue(clock: Clock, chance: Chance): Queue {
       const message = held(queue, receipt);
       if (message === undefined) return false;
       message.state = "dead";
-      message.reason = reason;
+      message.reason = reason.toWellFormed();
       message.buriedAt = clock.now();
       message.dueAt = message.buriedAt;
       return true;
@@ -138,7 +126,7 @@ export function createMemoryQueue(clock: Clock, chance: Chance): Queue {
       const from = after === undefined ? 0 : buried.findIndex(({ id }) => id === after) + 1;
       return buried.slice(from, from + limit).map(({ id, body, attempt, enqueuedAt, buriedAt, reason }) => ({
         id,
-        body,
+        body: new Uint8Array(body),
         attempt,
         enqueuedAt,
         buriedAt,
@@ -159,8 +147,9 @@ export function createMemoryQueue(clock: Clock, chance: Chance): Queue {
       return depth;
     },
     async nextDueAt(queue) {
-      const due = [...messages(queue).values()]
-        .filter(({ state }) => state === "waiting" || state === "leased")
+      const known = [...messages(queue).values()];
+      const due = known
+        .filter((message) => message.state === "leased" || (message.state === "waiting" && !isHeldBack(message, known)))
         .map(({ dueAt }) => dueAt);
       return due.length === 0 ? undefined : Math.min(...due);
     },
@@ -174,4 +163,15 @@ export function createMemoryQueue(clock: Clock, chance: Chance): Queue {
       return leased.length;
     },
   };
+}
+
+/** One of the same key is older and still to be done, or leased. (A revived letter is older than what was leased meanwhile.) */
+function isHeldBack(message: Message, known: readonly Message[]): boolean {
+  return (
+    message.key !== undefined &&
+    known.some(
+      ({ key, state, order }) =>
+        key === message.key && (state === "leased" || (state === "waiting" && order < message.order)),
+    )
+  );
 }

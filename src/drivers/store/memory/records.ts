@@ -1,17 +1,15 @@
-import { VirgaError } from "../../../core/errors.ts";
 import type { Clock } from "../../../ports/clock.ts";
 import type { RecordChange, RecordEntry, RecordEvent, Records } from "../../../ports/records.ts";
-import { ChangeFeed } from "../change-feed.ts";
-import { checkKey, compareBytes, encodeValue } from "../checks.ts";
+import { ChangeFeed, type Change } from "../change-feed.ts";
+import { checkKey, compareBytes } from "../checks.ts";
+import { checkRevision, prepareChange } from "../record-change.ts";
+import { untilSweep } from "../sweeping.ts";
 
 interface Kept {
   readonly text: string;
   readonly revision: number;
   readonly expiresAt: number;
 }
-
-/** How late an expiry may be told to watchers. */
-const sweepMs = 500;
 
 export function createMemoryRecords(clock: Clock): Records {
   const kept = new Map<string, Kept>();
@@ -29,62 +27,50 @@ export function createMemoryRecords(clock: Clock): Records {
   const sweep = (): void => {
     sweeping = false;
     const now = clock.now();
-    for (const [key, { expiresAt }] of kept) if (expiresAt <= now) remove(key);
+    const expired = [...kept].filter(([, { expiresAt }]) => expiresAt <= now);
+    expired.sort(([a, { expiresAt: first }], [b, { expiresAt: second }]) => first - second || compareBytes(a, b));
+    for (const [key] of expired) remove(key);
     plan();
   };
   const plan = (): void => {
     if (sweeping || ![...kept.values()].some(({ expiresAt }) => expiresAt < Infinity)) return;
     sweeping = true;
-    clock.after(sweepMs, sweep);
+    clock.after(untilSweep(clock), sweep);
   };
 
   const remove = (key: string): void => {
     kept.delete(key);
     revision++;
     changes.set(key, revision);
-    feed.publish({ kind: "delete", key, revision });
+    feed.publish({ key, text: undefined, revision });
   };
 
   const apply = (list: readonly RecordChange[]): boolean[] => {
+    const prepared = list.map(prepareChange);
     // All conditions are checked before the first change: a batch is all or nothing.
     const seen = new Map<string, number>();
-    const prepared = list.map((change) => {
-      const key = checkKey("put" in change ? change.put : change.delete);
-      const current = seen.get(key) ?? alive(key)?.revision ?? 0;
-      if (change.expect !== undefined && change.expect !== current)
-        throw new VirgaError("conflict", `${key} is at revision ${current}, not ${change.expect}`, {
-          fix: "Read it again and repeat the change.",
-        });
-      seen.set(key, "put" in change ? -1 : 0);
-      return { key, change, text: "put" in change ? encodeValue(key, change.value) : "" };
-    });
-    return prepared.map(({ key, change, text }) => {
+    for (const { key, expect, text } of prepared) {
+      checkRevision(key, seen.get(key) ?? alive(key)?.revision ?? 0, expect);
+      seen.set(key, text === undefined ? 0 : -1);
+    }
+    return prepared.map(({ key, text, ttlMs }) => {
       const there = alive(key) !== undefined;
-      if ("put" in change) {
+      if (text !== undefined) {
         revision++;
-        kept.set(key, {
-          text,
-          revision,
-          expiresAt: change.ttlMs === undefined ? Infinity : clock.now() + change.ttlMs,
-        });
+        kept.set(key, { text, revision, expiresAt: ttlMs === undefined ? Infinity : clock.now() + ttlMs });
         changes.set(key, revision);
-        feed.publish({ kind: "put", key, value: JSON.parse(text), revision });
+        feed.publish({ key, text, revision });
       } else if (kept.has(key)) remove(key);
       plan();
       return there;
     });
   };
 
-  const snapshot = (prefix: string, from: number): RecordEvent<unknown>[] =>
+  const snapshot = (prefix: string, from: number): Change[] =>
     [...changes]
       .filter(([key, at]) => at > from && key.startsWith(prefix))
       .sort(([, a], [, b]) => a - b)
-      .map(([key, at]) => {
-        const found = kept.get(key);
-        return found === undefined
-          ? { kind: "delete", key, revision: at }
-          : { kind: "put", key, value: JSON.parse(found.text), revision: at };
-      });
+      .map(([key, at]) => ({ key, text: kept.get(key)?.text, revision: at }));
 
   return {
     async get<T>(key: string) {

@@ -15,11 +15,23 @@ interface Pending {
  */
 export class GroupCommit {
   readonly #database: DatabaseSync;
+  /** Named in errors. */
+  readonly #file: string;
   readonly #afterCommit: (() => void)[] = [];
   #pending: Pending[] = [];
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, file: string) {
     this.#database = database;
+    this.#file = file;
+  }
+
+  /** A query, with SQLite's errors as ours. */
+  read<T>(query: () => T): T {
+    try {
+      return query();
+    } catch (error) {
+      throw storageError(error, this.#file) ?? error;
+    }
   }
 
   run<T>(change: () => T): Promise<T> {
@@ -61,19 +73,32 @@ export class GroupCommit {
           answers.push(() => settle(value as never));
         } catch (error) {
           // SQLite's own errors may leave half a change behind; a condition that does not hold leaves none.
-          if (storageError(error) !== undefined) throw error;
+          if (storageError(error, this.#file) !== undefined) throw error;
           this.#afterCommit.length = notes;
           answers.push(() => refuse(asVirgaError(error)));
         }
       }
       this.#database.exec("COMMIT");
     } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       this.#afterCommit.length = 0;
-      return storageError(error) ?? asVirgaError(error);
+      return this.#rollBack() ?? storageError(error, this.#file) ?? asVirgaError(error);
     }
     for (const action of this.#afterCommit.splice(0)) action();
     for (const answer of answers) answer();
     return undefined;
   }
+  /** Undefined where no transaction is open any more. SQLite itself rolls back on some errors, a full disk among them. */
+  #rollBack(): Error | undefined {
+    try {
+      if (this.#database.isOpen && this.#database.isTransaction) this.#database.exec("ROLLBACK");
+      return undefined;
+    } catch (error) {
+      return storageError(error, this.#file) ?? asVirgaError(error);
+    }
+  }
+}
+
+/** SQLite takes whole numbers only. */
+export function rowLimit(limit: number): number {
+  return Math.min(limit, Number.MAX_SAFE_INTEGER);
 }

@@ -2,7 +2,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { VirgaError } from "../../../core/errors.ts";
 import type { Journal, JournalEvent } from "../../../ports/journal.ts";
 import { checkName, checkSize, eventBytes } from "../checks.ts";
-import type { GroupCommit } from "./group-commit.ts";
+import { rowLimit, type GroupCommit } from "./group-commit.ts";
 
 interface StreamRow {
   readonly id: number;
@@ -35,10 +35,10 @@ export function createSqliteJournal(database: DatabaseSync, commit: GroupCommit)
     findStream.get(checkName("stream", name)) as StreamRow | undefined;
 
   return {
-    append(name, events, { expect } = {}) {
+    async append(name, events, { expect } = {}) {
       checkName("stream", name);
       for (const { data } of events) checkSize("event", data, eventBytes);
-      return commit.run(() => {
+      return await commit.run(() => {
         const found = find(name);
         const before = found?.last ?? 0;
         if (expect !== undefined && expect !== before)
@@ -54,21 +54,27 @@ export function createSqliteJournal(database: DatabaseSync, commit: GroupCommit)
       });
     },
     async read(name, from, limit) {
-      const stream = find(name);
-      return stream === undefined ? [] : rows(fromSequence.all(stream.id, from, bounded(limit)));
+      return commit.read(() => {
+        const stream = find(name);
+        return stream === undefined ? [] : rows(fromSequence.all(stream.id, from, rowLimit(limit)));
+      });
     },
-    async query(name, { fromTime = -Number.MAX_VALUE, toTime = Number.MAX_VALUE, newestFirst = false, limit }) {
-      const stream = find(name);
-      if (stream === undefined) return [];
-      return rows((newestFirst ? newestFirstQuery : oldestFirst).all(stream.id, fromTime, toTime, bounded(limit)));
+    async query(name, { fromTime = -Infinity, toTime = Infinity, newestFirst = false, limit }) {
+      return commit.read(() => {
+        const stream = find(name);
+        if (stream === undefined) return [];
+        return rows((newestFirst ? newestFirstQuery : oldestFirst).all(stream.id, fromTime, toTime, rowLimit(limit)));
+      });
     },
     async bounds(name) {
-      const stream = find(name);
-      if (stream === undefined) return { first: 1, last: 0 };
-      const { first } = firstKept.get(stream.id) as { first: number | null };
-      return { first: first ?? stream.last + 1, last: stream.last };
+      return commit.read(() => {
+        const stream = find(name);
+        if (stream === undefined) return { first: 1, last: 0 };
+        const { first } = firstKept.get(stream.id) as { first: number | null };
+        return { first: first ?? stream.last + 1, last: stream.last };
+      });
     },
-    trim(name, { before = 0, olderThan = -Number.MAX_VALUE }) {
+    trim(name, { before = 0, olderThan = -Infinity }) {
       return commit.run(() => {
         const stream = find(name);
         if (stream === undefined) return 0;
@@ -78,7 +84,8 @@ export function createSqliteJournal(database: DatabaseSync, commit: GroupCommit)
       });
     },
     async streams(prefix) {
-      return (names.all() as { name: string }[]).map(({ name }) => name).filter((name) => name.startsWith(prefix));
+      const found = commit.read(() => names.all()) as { name: string }[];
+      return found.map(({ name }) => name).filter((name) => name.startsWith(prefix));
     },
     deleteStream(name) {
       return commit.run(() => {
@@ -93,9 +100,4 @@ export function createSqliteJournal(database: DatabaseSync, commit: GroupCommit)
 
 function rows(found: unknown[]): JournalEvent[] {
   return (found as JournalEvent[]).map(({ sequence, at, data }) => ({ sequence, at, data }));
-}
-
-/** SQLite takes whole numbers only. */
-function bounded(limit: number): number {
-  return Math.min(limit, Number.MAX_SAFE_INTEGER);
 }

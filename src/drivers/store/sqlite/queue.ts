@@ -3,7 +3,7 @@ import type { Chance, Clock } from "../../../ports/clock.ts";
 import type { DeadLetter, Lease, MessageState, Queue } from "../../../ports/queue.ts";
 import { checkName, checkSize, messageBytes } from "../checks.ts";
 import { defaultRememberMs } from "../remembering.ts";
-import type { GroupCommit } from "./group-commit.ts";
+import { rowLimit, type GroupCommit } from "./group-commit.ts";
 
 const states: readonly MessageState[] = ["waiting", "leased", "dead", "settled"];
 /** How often ids that need no more be remembered are removed. */
@@ -26,10 +26,12 @@ export function createSqliteQueue(database: DatabaseSync, commit: GroupCommit, c
   const giveBack = database.prepare(
     "UPDATE messages SET state = 0, receipt = NULL WHERE queue = ? AND state = 1 AND due_at <= ?",
   );
+  // Held back: one of the same key is older and still to be done, or leased. (A revived letter is older than what was leased meanwhile.)
+  const heldBack = `EXISTS (SELECT 1 FROM messages AS k WHERE k.queue = m.queue AND k.key = m.key AND k.key IS NOT NULL
+    AND k.state < 2 AND (k.position < m.position OR (k.position > m.position AND k.state = 1 AND k.due_at > :now)))`;
   const deliverable = database.prepare(
-    `SELECT position, id, body, attempt, enqueued_at FROM messages AS m WHERE queue = ? AND state = 0 AND due_at <= ?
-     AND (key IS NULL OR NOT EXISTS (SELECT 1 FROM messages AS k WHERE k.queue = m.queue AND k.key = m.key AND k.key IS NOT NULL AND k.state < 2 AND k.position < m.position))
-     ORDER BY due_at, position LIMIT ?`,
+    `SELECT position, id, body, attempt, enqueued_at FROM messages AS m WHERE queue = :queue AND state = 0 AND due_at <= :now
+     AND (key IS NULL OR NOT ${heldBack}) ORDER BY due_at, position LIMIT :max`,
   );
   const take = database.prepare(
     "UPDATE messages SET state = 1, due_at = ?, attempt = attempt + 1, receipt = ? WHERE position = ?",
@@ -60,9 +62,11 @@ export function createSqliteQueue(database: DatabaseSync, commit: GroupCommit, c
   const counts = database.prepare(
     "SELECT sum(state = 0 OR (state = 1 AND due_at <= ?)) AS waiting, sum(state = 1 AND due_at > ?) AS leased, sum(state = 2) AS dead FROM messages WHERE queue = ? AND state < 3",
   );
-  const firstDue = database.prepare(
-    "SELECT min(due_at) AS due FROM (SELECT min(due_at) AS due_at FROM messages WHERE queue = ?1 AND state = 0 UNION ALL SELECT min(due_at) FROM messages WHERE queue = ?1 AND state = 1)",
-  );
+  // Two walks along an index, each to the first that counts. A lease that has run out is a waiting message.
+  const firstOf = (state: number): string =>
+    `SELECT * FROM (SELECT due_at FROM messages AS m WHERE queue = :queue AND state = ${state}
+     AND (key IS NULL OR (state = 1 AND due_at > :now) OR NOT ${heldBack}) ORDER BY due_at LIMIT 1)`;
+  const firstDue = database.prepare(`SELECT min(due_at) AS due FROM (${firstOf(0)} UNION ALL ${firstOf(1)})`);
   const reclaim = database.prepare(
     "UPDATE messages SET state = 0, due_at = ?, receipt = NULL WHERE queue = ? AND state = 1",
   );
@@ -75,12 +79,12 @@ export function createSqliteQueue(database: DatabaseSync, commit: GroupCommit, c
   const changed = (result: { changes: number | bigint }): boolean => Number(result.changes) > 0;
 
   return {
-    enqueue(queue, { id, body, delayMs = 0, key }) {
+    async enqueue(queue, { id, body, delayMs = 0, key }) {
       checkName("queue", queue);
       checkName("id", id);
       if (key !== undefined) checkName("key", key);
       checkSize("message", body, messageBytes);
-      return commit.run(() => {
+      return await commit.run(() => {
         const now = clock.now();
         const add = (): boolean => changed(insert.run(queue, id, body, key ?? null, now, now + delayMs));
         const accepted = add() || (changed(forget.run(queue, id, now)) && add());
@@ -95,7 +99,7 @@ export function createSqliteQueue(database: DatabaseSync, commit: GroupCommit, c
           forgetAll.run(queue, now);
         }
         giveBack.run(queue, now);
-        const found = deliverable.all(queue, now, max) as unknown as {
+        const found = deliverable.all({ queue, now, max: rowLimit(max) }) as unknown as {
           position: number;
           id: string;
           body: Uint8Array;
@@ -133,21 +137,18 @@ export function createSqliteQueue(database: DatabaseSync, commit: GroupCommit, c
       }),
     async find(queue, id) {
       const now = clock.now();
-      const row = findOne.get(queue, id, now) as MessageRow | undefined;
+      const row = commit.read(() => findOne.get(queue, id, now)) as MessageRow | undefined;
       if (row === undefined) return undefined;
       const { attempt, enqueued_at: enqueuedAt, due_at: dueAt, reason } = row;
       return { id, state: stateOf(row, now), attempt, enqueuedAt, dueAt, ...(reason !== null && { reason }) };
     },
     async dead(queue, { after, limit }) {
-      const from = (after === undefined ? undefined : placeOfDead.get(queue, after)) as
-        | { buried_at: number; position: number }
-        | undefined;
-      const rows = deadAfter.all(
-        queue,
-        from?.buried_at ?? -1,
-        from?.position ?? -1,
-        limit,
-      ) as unknown as (DeadLetter & { enqueued_at: number; buried_at: number })[];
+      const rows = commit.read(() => {
+        const from = (after === undefined ? undefined : placeOfDead.get(queue, after)) as
+          | { buried_at: number; position: number }
+          | undefined;
+        return deadAfter.all(queue, from?.buried_at ?? -1, from?.position ?? -1, rowLimit(limit));
+      }) as unknown as (DeadLetter & { enqueued_at: number; buried_at: number })[];
       return rows.map(({ id, body, attempt, enqueued_at, buried_at, reason }) => ({
         id,
         body,
@@ -160,13 +161,23 @@ export function createSqliteQueue(database: DatabaseSync, commit: GroupCommit, c
     revive: (queue, id) => commit.run(() => changed(revive.run(clock.now(), queue, id))),
     async depth(queue) {
       const now = clock.now();
-      const row = counts.get(now, now, queue) as { waiting: number | null; leased: number | null; dead: number | null };
+      const row = commit.read(() => counts.get(now, now, queue)) as {
+        waiting: number | null;
+        leased: number | null;
+        dead: number | null;
+      };
       return { waiting: row.waiting ?? 0, leased: row.leased ?? 0, dead: row.dead ?? 0 };
     },
     async nextDueAt(queue) {
-      return (firstDue.get(queue) as { due: number | null }).due ?? undefined;
+      const { due } = commit.read(() => firstDue.get({ queue, now: clock.now() })) as { due: number | null };
+      return due ?? undefined;
     },
-    reclaim: (queue) => commit.run(() => Number(reclaim.run(clock.now(), queue).changes)),
+    reclaim: (queue) =>
+      commit.run(() => {
+        const now = clock.now();
+        giveBack.run(queue, now);
+        return Number(reclaim.run(now, queue).changes);
+      }),
   };
 }
 

@@ -1,21 +1,17 @@
 import type { DatabaseSync } from "node:sqlite";
-import { VirgaError } from "../../../core/errors.ts";
 import type { Clock } from "../../../ports/clock.ts";
 import type { RecordChange, RecordEntry, RecordEvent, Records } from "../../../ports/records.ts";
-import { ChangeFeed } from "../change-feed.ts";
-import { checkKey, encodeValue } from "../checks.ts";
-import type { GroupCommit } from "./group-commit.ts";
+import { ChangeFeed, type Change } from "../change-feed.ts";
+import { checkKey } from "../checks.ts";
+import { checkRevision, prepareChange } from "../record-change.ts";
+import { untilSweep } from "../sweeping.ts";
+import { rowLimit, type GroupCommit } from "./group-commit.ts";
 
 interface Row {
   readonly key: string;
   readonly value: string;
   readonly revision: number;
 }
-
-/** How late an expiry may be told to watchers. */
-const sweepMs = 500;
-/** SQLite's way to say "no limit". */
-const unlimited = -1;
 
 export function createSqliteRecords(
   database: DatabaseSync,
@@ -40,8 +36,9 @@ export function createSqliteRecords(
   const counted = database.prepare("SELECT value FROM counters WHERE name = 'revision'");
   const expired = database.prepare("SELECT key FROM records WHERE expires_at <= ? ORDER BY expires_at, key");
   const anyExpiry = database.prepare("SELECT 1 FROM records WHERE expires_at IS NOT NULL LIMIT 1");
-  const putsSince = database.prepare("SELECT key, value, revision FROM records WHERE revision > ? ORDER BY revision");
-  const deletionsSince = database.prepare("SELECT key, revision FROM deletions WHERE revision > ? ORDER BY revision");
+  const since = database.prepare(
+    "SELECT key, value, revision FROM records WHERE revision > ?1 UNION ALL SELECT key, NULL, revision FROM deletions WHERE revision > ?1 ORDER BY revision",
+  );
 
   const feed = new ChangeFeed();
   let sweeping = false;
@@ -55,13 +52,13 @@ export function createSqliteRecords(
     if (remove.run(key).changes === 0) return;
     const revision = nextRevision();
     bury.run(key, revision);
-    commit.afterCommit(() => feed.publish({ kind: "delete", key, revision }));
+    commit.afterCommit(() => feed.publish({ key, text: undefined, revision }));
   };
 
   const plan = (): void => {
     if (sweeping || closed) return;
     sweeping = true;
-    clock.after(sweepMs, () => {
+    clock.after(untilSweep(clock), () => {
       sweeping = false;
       if (closed) return;
       const done = commit.run(() => {
@@ -75,11 +72,7 @@ export function createSqliteRecords(
   if (anyExpiry.get() !== undefined) plan();
 
   const apply = (changes: readonly RecordChange[]): Promise<{ revision: number; wasThere: boolean }> => {
-    const prepared = changes.map((change) =>
-      "put" in change
-        ? { ...change, key: checkKey(change.put), text: encodeValue(change.put, change.value) }
-        : { ...change, key: checkKey(change.delete), text: undefined },
-    );
+    const prepared = changes.map(prepareChange);
     return commit.run(() => {
       // Every condition before the first write: a batch is all or nothing, and its failure leaves nothing behind.
       const changed = new Map<string, number>();
@@ -87,47 +80,33 @@ export function createSqliteRecords(
       for (const { key, expect, text } of prepared) {
         const current = changed.get(key) ?? find(key)?.revision ?? 0;
         wasThere = current !== 0;
-        if (expect !== undefined && expect !== current)
-          throw new VirgaError("conflict", `${key} is at revision ${current}, not ${expect}`, {
-            fix: "Read it again and repeat the change.",
-          });
+        checkRevision(key, current, expect);
         changed.set(key, text === undefined ? 0 : -1);
       }
-      for (const change of prepared) {
-        const { key, text } = change;
+      for (const { key, text, ttlMs } of prepared) {
         if (text === undefined) {
           takeOut(key);
           continue;
         }
-        const ttlMs = "ttlMs" in change ? change.ttlMs : undefined;
         const revision = nextRevision();
         upsert.run(key, text, revision, ttlMs === undefined ? null : clock.now() + ttlMs);
         unbury.run(key);
         if (ttlMs !== undefined) plan();
-        commit.afterCommit(() => feed.publish({ kind: "put", key, value: JSON.parse(text), revision }));
+        commit.afterCommit(() => feed.publish({ key, text, revision }));
       }
       return { revision: currentRevision(), wasThere };
     });
   };
 
-  const past = (prefix: string, from: number): RecordEvent<unknown>[] => {
-    const puts = (putsSince.all(from) as unknown as Row[]).map(({ key, value, revision }): RecordEvent<unknown> => ({
-      kind: "put",
-      key,
-      value: JSON.parse(value),
-      revision,
-    }));
-    const deletions = (deletionsSince.all(from) as unknown as Row[]).map(({ key, revision }): RecordEvent<unknown> => ({
-      kind: "delete",
-      key,
-      revision,
-    }));
-    return [...puts, ...deletions].filter(({ key }) => key.startsWith(prefix)).sort((a, b) => a.revision - b.revision);
-  };
+  const past = (prefix: string, from: number): Change[] =>
+    (since.all(from) as unknown as (Omit<Row, "value"> & { value: string | null })[])
+      .filter(({ key }) => key.startsWith(prefix))
+      .map(({ key, value, revision }) => ({ key, text: value ?? undefined, revision }));
 
   return {
     async get<T>(key: string) {
-      const row = find(checkKey(key));
+      checkKey(key);
+      const row = commit.read(() => find(key));
       return row === undefined ? undefined : entry<T>(row);
     },
     async put(key, value, options = {}) {
@@ -139,14 +118,15 @@ export function createSqliteRecords(
     async batch(changes) {
       return (await apply(changes)).revision;
     },
-    async list<T>(prefix: string, { after = "", limit = unlimited }: { after?: string; limit?: number } = {}) {
+    async list<T>(prefix: string, { after = "", limit = Infinity }: { after?: string; limit?: number } = {}) {
       const end = endOfPrefix(prefix);
-      return (range.all(prefix, after, end, end, clock.now(), limit) as unknown as Row[]).map((row) => entry<T>(row));
+      const found = commit.read(() => range.all(prefix, after, end, end, clock.now(), rowLimit(limit)));
+      return (found as unknown as Row[]).map((row) => entry<T>(row));
     },
     watch: <T>(prefix: string, from: number, signal: AbortSignal) =>
-      feed.watch(prefix, () => past(prefix, from), signal) as AsyncIterable<RecordEvent<T>>,
+      feed.watch(prefix, () => commit.read(() => past(prefix, from)), signal) as AsyncIterable<RecordEvent<T>>,
     async revision() {
-      return currentRevision();
+      return commit.read(currentRevision);
     },
     close() {
       closed = true;
