@@ -4,11 +4,12 @@ export interface Clock {
   now(): number;
   /** Milliseconds with fractions that only grow; for durations. */
   monotonic(): number;
-  /** Calls once after `delayMs`. The timer does not keep the process alive. */
+  /** Calls once after `delayMs`, however long; up to 1 ms early, as the host's timers are. The timer does not keep the process alive. */
   after(delayMs: number, action: () => void): Timer;
 }
 
 export interface Timer {
+  /** The action is not called any more. Does nothing once it was. */
   cancel(): void;
 }
 

@@ -1,4 +1,7 @@
-/** The platform's own log: structured lines for its operator. Functions' output goes to their invocation records instead. */
+/**
+ * The platform's own log: structured lines for its operator. Functions' output goes to their invocation records instead.
+ * A call is one line (with an `error`'s stack below it where people read it), whatever the texts hold, and never throws.
+ */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -8,5 +11,5 @@ export interface Log {
   with(fields: LogFields): Log;
 }
 
-/** Never a secret, never a body. An `error` field is written with its stack. */
+/** Never a secret, never a body. An `error` field is written with its stack. `level`, `time` and `msg` are the line's own names. */
 export type LogFields = Readonly<Record<string, unknown>>;
