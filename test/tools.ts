@@ -6,6 +6,7 @@ const tools = {
   python: { try: ["/usr/bin/python3", "--version"], package: "python3" },
   pip: { try: ["/usr/bin/python3", "-m", "pip", "--version"], package: "python3-pip" },
   cc: { try: ["cc", "--version"], package: "gcc" },
+  go: { try: ["go", "version"], package: "golang" },
 } as const;
 
 /**

@@ -87,11 +87,94 @@ const limits = z
   })
   .meta({ description: "What one instance may use, and how large one call may be." });
 
+const amount = (description: string) => z.number().positive().meta({ description });
+const percent = (description: string) => z.number().min(1).meta({ description });
+const downWindow = duration("Over which the highest wish holds back a smaller one.").optional();
+
+const kpa = z
+  .strictObject({
+    metric: z.enum(["concurrency", "rps"]).optional(),
+    target: amount("Calls at a time, or per second, that one instance can take.").optional(),
+    utilization: percent("Percent of the target that is aimed at.").optional(),
+    window: duration("Stable window, in whole seconds.").optional(),
+    panicWindow: percent("Panic window in percent of the stable one.").optional(),
+    panicThreshold: percent(
+      "Load of the panic window, in percent of what is ready, from which on it panics.",
+    ).optional(),
+    aggregation: z.enum(["linear", "weighted-exponential"]).optional(),
+    targetBurstCapacity: z
+      .number()
+      .optional()
+      .meta({ description: "Calls that should find room at once; -1: no limit." }),
+    activationScale: count("Instances from zero, and at least, while there are any; 0: no such floor.").optional(),
+    initialScale: count("Instances of a new revision.").optional(),
+    scaleDownDelay: duration("How long fewer must be wanted before some go.").optional(),
+    maxScaleUpRate: amount("Times as many, at most, in one tick.").optional(),
+    maxScaleDownRate: amount("The part that stays, at least, in one tick: 2 is half.").optional(),
+    scaleToZero: z.boolean().optional(),
+    grace: duration("How long the last instance stays when none is wanted.").optional(),
+    retention: duration("As `grace`, but never less.").optional(),
+  })
+  .meta({ description: "Policy `kpa`: as Knative's pod autoscaler." });
+
+const openfaas = z
+  .strictObject({
+    type: z.enum(["rps", "capacity", "cpu", "step"]).optional(),
+    target: amount("Load of one instance: calls per second, calls in flight, thousandths of a processor.").optional(),
+    proportion: amount("Share of the target at which instances are added.").optional(),
+    zero: z.boolean().optional().meta({ description: "Whether it scales to zero." }),
+    zeroAfter: duration("Without a call for so long it goes to zero.").optional(),
+    downWindow,
+    factor: count("Type `step`: percent of `max` that one step adds.").optional(),
+    step: duration("Type `step`: pause between two steps.").optional(),
+  })
+  .meta({ description: "Policy `openfaas`: as OpenFaaS's autoscaler." });
+
+const queue = z
+  .strictObject({ target: amount("Calls, running or waiting, for each instance.").optional(), downWindow })
+  .meta({ description: "Policy `queue`." });
+
+const cpu = z
+  .strictObject({
+    target: percent("Percent of `cpus` that is aimed at.").optional(),
+    window: duration("Over which CPU time is averaged.").optional(),
+    downWindow,
+  })
+  .meta({ description: "Policy `cpu`: as Kubernetes' HorizontalPodAutoscaler." });
+
+const schedule = z
+  .strictObject({
+    timezone: text("IANA name, such as `Europe/Berlin`. Default: UTC.").optional(),
+    at: z
+      .array(
+        z.strictObject({
+          cron: text('Minute, hour, day of the month, month, day of the week: "0 8 * * mon-fri".'),
+          min: count("Instances at least, from then on."),
+        }),
+      )
+      .optional(),
+  })
+  .meta({ description: "Policy `schedule`: a floor by the clock." });
+
+const expression = z
+  .strictObject({ formula: text("Instances, such as `ceil(rate(requests[1m]) / 20)`.").optional(), downWindow })
+  .meta({ description: "Policy `expression`: a formula over the function's own metrics." });
+
 const scaling = z
   .strictObject({
     min: count("Instances that are always there.").optional(),
     max: z.int().min(1).optional().meta({ description: "Instances at most." }),
     keepAlive: duration("How long an idle instance above `min` is kept.").optional(),
+    policy: z
+      .enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"])
+      .optional()
+      .meta({ description: "Who says how many instances there are. Default: demand. See docs/scaling.md." }),
+    kpa: kpa.optional(),
+    openfaas: openfaas.optional(),
+    queue: queue.optional(),
+    cpu: cpu.optional(),
+    schedule: schedule.optional(),
+    expression: expression.optional(),
   })
   .meta({ description: "How many instances the function has." });
 
@@ -170,6 +253,7 @@ export const manifestSchema = z
   })
   .meta({ title: "virga.yaml", description: "Functions, routes and secrets of one folder." });
 
+export type ManifestScaling = z.output<typeof scaling>;
 export type ManifestFunction = z.output<typeof functionSchema>;
 export type ManifestRoute = z.output<typeof route>;
 export type Manifest = z.output<typeof manifestSchema>;

@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { VirgaError } from "../core/errors.ts";
 import type { Settings } from "./api.ts";
 import { codeFrame } from "./code-frame.ts";
+import { scalingOf } from "./manifest-scaling.ts";
 import { manifestJsonSchema, manifestSchema, type Manifest, type ManifestFunction } from "./manifest-schema.ts";
 import { nearest } from "./suggest.ts";
 
@@ -66,7 +67,7 @@ export function settingsOf(declared: ManifestFunction): Settings {
       logBytes: limits?.log,
       queueLength: limits?.queueLength,
     }),
-    scaling: scaling && defined({ min: scaling.min, max: scaling.max, keepAliveMs: scaling.keepAlive }),
+    scaling: scaling && scalingOf(scaling),
     async:
       async &&
       defined({

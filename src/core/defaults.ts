@@ -1,4 +1,14 @@
-import type { AsyncPolicy, Limits, Scaling } from "./model.ts";
+import type {
+  AsyncPolicy,
+  CpuSettings,
+  ExpressionSettings,
+  KpaSettings,
+  Limits,
+  OpenFaasSettings,
+  QueueSettings,
+  Scaling,
+  ScheduleSettings,
+} from "./model.ts";
 
 /** What a function gets that does not say otherwise. */
 export const defaultLimits: Limits = {
@@ -17,7 +27,51 @@ export const defaultLimits: Limits = {
   queueLength: 1000,
 };
 
-export const defaultScaling: Scaling = { min: 0, max: 100, keepAliveMs: 60_000 };
+export const defaultScaling: Scaling = { min: 0, max: 100, keepAliveMs: 60_000, policy: "demand" };
+
+/** What each policy has in its group of settings. Those of `kpa` and `openfaas` are their peers' defaults. */
+export const defaultPolicySettings: {
+  readonly kpa: KpaSettings;
+  readonly openfaas: OpenFaasSettings;
+  readonly queue: QueueSettings;
+  readonly cpu: CpuSettings;
+  readonly schedule: ScheduleSettings;
+  readonly expression: ExpressionSettings;
+} = {
+  kpa: {
+    metric: "concurrency",
+    utilizationPercent: 70,
+    windowMs: 60_000,
+    panicWindowPercent: 10,
+    panicThresholdPercent: 200,
+    aggregation: "linear",
+    targetBurstCapacity: 211,
+    activationScale: 0,
+    initialScale: 1,
+    scaleDownDelayMs: 0,
+    maxScaleUpRate: 1000,
+    maxScaleDownRate: 2,
+    scaleToZero: true,
+    graceMs: 30_000,
+    retentionMs: 0,
+  },
+  openfaas: {
+    type: "rps",
+    target: 50,
+    proportion: 0.9,
+    zero: false,
+    zeroAfterMs: 15 * 60_000,
+    downWindowMs: 0,
+    factor: 20,
+    stepMs: 30_000,
+  },
+  // KEDA's queue scalers aim at five messages each.
+  queue: { target: 5, downWindowMs: 0 },
+  // Kubernetes' defaults.
+  cpu: { targetPercent: 80, windowMs: 15_000, downWindowMs: 5 * 60_000 },
+  schedule: { timezone: "UTC", at: [] },
+  expression: { formula: "", downWindowMs: 0 },
+};
 
 export const defaultAsync: AsyncPolicy = {
   maxAttempts: 3,

@@ -50,13 +50,119 @@ export interface Limits {
   readonly queueLength: number;
 }
 
-/** How many instances a function has. */
+/** How many instances a function has, and who says so. */
 export interface Scaling {
   readonly min: number;
   readonly max: number;
-  /** How long an idle instance above `min` is kept. */
+  /** `demand`, `schedule`: how long an idle instance above `min` is kept; `queue`, `cpu`, `expression`: the last one. */
   readonly keepAliveMs: number;
+  readonly policy: ScalingPolicy;
+  /** Settings of the policy of this name; absent where the function uses another. */
+  readonly kpa?: KpaSettings;
+  readonly openfaas?: OpenFaasSettings;
+  readonly queue?: QueueSettings;
+  readonly cpu?: CpuSettings;
+  readonly schedule?: ScheduleSettings;
+  readonly expression?: ExpressionSettings;
 }
+
+/**
+ * - `demand`: an instance for every waiting call, at once.
+ * - `kpa`: Knative's pod autoscaler.
+ * - `openfaas`: the load in each instance against a target.
+ * - `queue`: calls that run or wait, shared out.
+ * - `cpu`: what the instances use of their share.
+ * - `schedule`: a floor by the clock, `demand` above it.
+ * - `expression`: a formula over the function's own metrics.
+ */
+export type ScalingPolicy = "demand" | "kpa" | "openfaas" | "queue" | "cpu" | "schedule" | "expression";
+
+/** As in Knative Serving 1.23 (`autoscaling.knative.dev/…` and config-autoscaler). */
+export interface KpaSettings {
+  readonly metric: "concurrency" | "rps";
+  /** Calls at a time, or per second, that one instance can take. Absent: `limits.concurrency`; 200 per second. */
+  readonly target?: number;
+  /** Share of the target that is aimed at. */
+  readonly utilizationPercent: number;
+  /** Stable window, in whole seconds. */
+  readonly windowMs: number;
+  /** Panic window, in percent of the stable one. */
+  readonly panicWindowPercent: number;
+  /** Load of the panic window, in percent of what is ready, from which on it panics. */
+  readonly panicThresholdPercent: number;
+  readonly aggregation: "linear" | "weighted-exponential";
+  /** Calls that should find room at once; -1: no limit. */
+  readonly targetBurstCapacity: number;
+  /** Instances from zero, and at least, while there are any; 0: no such floor. */
+  readonly activationScale: number;
+  /** Instances of a new revision, until they have been there. */
+  readonly initialScale: number;
+  readonly scaleDownDelayMs: number;
+  readonly maxScaleUpRate: number;
+  readonly maxScaleDownRate: number;
+  readonly scaleToZero: boolean;
+  /** After the last decision for zero, how long the last instance stays. */
+  readonly graceMs: number;
+  /** As `graceMs`, but never less. */
+  readonly retentionMs: number;
+}
+
+/** As OpenFaaS's labels `com.openfaas.scale.…`. */
+export interface OpenFaasSettings {
+  /** What is measured; `step`: the Community Edition's rule, a step at a time while more than 5 calls a second come. */
+  readonly type: "rps" | "capacity" | "cpu" | "step";
+  /** Load of one instance: calls per second, calls in flight, thousandths of a processor. */
+  readonly target: number;
+  /** Share of the target at which instances are added. */
+  readonly proportion: number;
+  readonly zero: boolean;
+  readonly zeroAfterMs: number;
+  /** Over which the highest recommendation holds back a smaller one; 0: off. */
+  readonly downWindowMs: number;
+  /** `step`: percent of `max` that one step adds; 0: none. */
+  readonly factor: number;
+  /** `step`: pause between two steps. */
+  readonly stepMs: number;
+}
+
+export interface QueueSettings {
+  /** Calls, running or waiting, for each instance. */
+  readonly target: number;
+  readonly downWindowMs: number;
+}
+
+/** As Kubernetes' HorizontalPodAutoscaler on a utilisation. */
+export interface CpuSettings {
+  /** Percent of `limits.cpus` that is aimed at. */
+  readonly targetPercent: number;
+  /** Over which CPU time is averaged. */
+  readonly windowMs: number;
+  readonly downWindowMs: number;
+}
+
+export interface ScheduleSettings {
+  /** IANA name, such as `Europe/Berlin`. */
+  readonly timezone: string;
+  /** The floor is that of the entry that came up last. */
+  readonly at: readonly ScheduledFloor[];
+}
+
+export interface ScheduledFloor {
+  /** Five fields: minute, hour, day of the month, month, day of the week. */
+  readonly cron: string;
+  readonly min: number;
+}
+
+export interface ExpressionSettings {
+  /** Instances, rounded up; such as `ceil(rate(requests[1m]) / 20)`. */
+  readonly formula: string;
+  readonly downWindowMs: number;
+}
+
+/** `Scaling` as a user writes it. */
+export type ScalingSettings = {
+  readonly [K in keyof Scaling]?: Scaling[K] extends string | number ? Scaling[K] : Partial<Scaling[K]>;
+};
 
 /** What happens to an accepted asynchronous call. */
 export interface AsyncPolicy {

@@ -14,6 +14,7 @@ import type {
   Namespace,
   Revision,
   Route,
+  ScalingSettings,
   Token,
   TrafficTarget,
   UsageDay,
@@ -65,7 +66,9 @@ export interface Functions {
 export type FunctionSettings = {
   readonly [K in keyof FunctionConfig]?: FunctionConfig[K] extends readonly unknown[] | string | boolean | number
     ? FunctionConfig[K]
-    : Partial<FunctionConfig[K]>;
+    : K extends "scaling"
+      ? ScalingSettings
+      : Partial<FunctionConfig[K]>;
 };
 
 export interface DeployRequest extends FunctionId {

@@ -1,6 +1,6 @@
 import { VirgaError } from "../core/errors.ts";
 import type { Revision } from "../core/model.ts";
-import { smoothed } from "../core/scaling.ts";
+import { smoothed } from "../core/scaling/demand.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type PoolCall, retireGraceMs, type Worker } from "./worker.ts";
 

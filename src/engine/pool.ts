@@ -3,7 +3,7 @@ import { VirgaError, asVirgaError } from "../core/errors.ts";
 import { reasonToStop, worthOfKeeping } from "../core/keep-alive.ts";
 import type { FunctionId, FunctionState, Revision } from "../core/model.ts";
 import { type Evictable, type Placement, place } from "../core/placement.ts";
-import { decideStarts, startBackoffMs, startFailuresToGiveUp } from "../core/scaling.ts";
+import { decideStarts, startBackoffMs, startFailuresToGiveUp } from "../core/scaling/demand.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { Instance } from "../ports/runtime.ts";

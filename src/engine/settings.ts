@@ -1,10 +1,12 @@
 import { z } from "zod";
-import { defaultAsync, defaultLimits, defaultScaling, widestLimits } from "../core/defaults.ts";
+import { defaultAsync, defaultLimits, widestLimits } from "../core/defaults.ts";
 import { VirgaError } from "../core/errors.ts";
 import type { AsyncPolicy, CorsPolicy, FunctionConfig, Limits } from "../core/model.ts";
 import { isName, isVariableName, quote } from "../core/names.ts";
+import { completeScaling } from "../core/scaling/settings.ts";
 import { closest } from "../core/spelling.ts";
 import type { FunctionSettings } from "./engine.ts";
+import { scalingSettings } from "./scaler-settings.ts";
 
 /** What detection found, for settings that do not say it themselves. */
 export interface Detected {
@@ -30,7 +32,7 @@ export function completeSettings(settings: FunctionSettings, detected: Detected)
     environment: sorted(settings.environment),
     secrets: [...(settings.secrets ?? [])].sort(),
     limits: over(defaultLimits, settings.limits),
-    scaling: over(defaultScaling, settings.scaling),
+    scaling: completeScaling(settings.scaling),
     async: over<AsyncPolicy>(defaultAsync, settings.async),
     network: settings.network ?? "host",
     public: settings.public ?? false,
@@ -39,16 +41,6 @@ export function completeSettings(settings: FunctionSettings, detected: Detected)
     labels: sorted(settings.labels),
     annotations: sorted(settings.annotations),
   };
-  if (config.scaling.min > config.scaling.max) {
-    throw new VirgaError(
-      "invalid_field",
-      `a minimum of ${config.scaling.min} is above the maximum of ${config.scaling.max}`,
-      {
-        field: "settings.scaling.min",
-        fix: "lower scaling.min or raise scaling.max",
-      },
-    );
-  }
   if (config.async.backoffMs > config.async.maxBackoffMs) {
     throw new VirgaError(
       "invalid_field",
@@ -121,14 +113,7 @@ const functionSettings = z
       .refine((names) => new Set(names).size === names.length, "names a secret twice")
       .optional(),
     limits: z.strictObject(limits).partial().optional(),
-    scaling: z
-      .strictObject({
-        min: whole(0, 10_000),
-        max: whole(1, 10_000),
-        keepAliveMs: whole(0, oneDayMs),
-      })
-      .partial()
-      .optional(),
+    scaling: scalingSettings.optional(),
     async: z
       .strictObject({
         maxAttempts: whole(1, 1000),
@@ -228,13 +213,20 @@ function withArticle(type: string): string {
   return `${/^[aeiou]/.test(type) ? "an" : "a"} ${type}`;
 }
 
-/** The settings that exist at a path: of the function, or of one of its groups. */
+/** The settings that exist at a path: of the function, of one of its groups, or of an entry in one. */
 function knownKeys(path: readonly PropertyKey[]): string[] {
-  const groups = functionSettings.shape;
-  if (path.length === 0) return Object.keys(groups);
-  const group = (groups as Record<string, z.ZodType>)[String(path[0])];
-  const inner = group instanceof z.ZodOptional ? group.unwrap() : group;
-  return inner instanceof z.ZodObject ? Object.keys(inner.shape) : [];
+  let at: z.core.$ZodType | undefined = functionSettings;
+  for (const key of path) {
+    at = unwrapped(at);
+    if (at instanceof z.ZodObject) at = (at.shape as Record<string, z.ZodType>)[String(key)];
+    else at = at instanceof z.ZodArray ? at.element : undefined;
+  }
+  at = unwrapped(at);
+  return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}
+
+function unwrapped(type: z.core.$ZodType | undefined): z.core.$ZodType | undefined {
+  return type instanceof z.ZodOptional ? type.unwrap() : type;
 }
 
 function headerName() {

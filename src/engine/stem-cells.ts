@@ -1,7 +1,7 @@
 import { defaultLimits } from "../core/defaults.ts";
 import { asVirgaError } from "../core/errors.ts";
 import type { Limits, Network } from "../core/model.ts";
-import { startBackoffMs } from "../core/scaling.ts";
+import { startBackoffMs } from "../core/scaling/demand.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { Instance } from "../ports/runtime.ts";

@@ -98,6 +98,33 @@ describe("virga.yaml", () => {
     });
   }
 
+  test("a scaling policy's words become the API's, with their units", () => {
+    const scaling = (text: string): unknown => {
+      const { functions } = parseManifest(`functions:\n  a:\n    scaling: ${text}\n`, "virga.yaml");
+      return settingsOf(functions["a"]!).scaling;
+    };
+    const kpa = "{ target: 10, utilization: 80, window: 30s, panicWindow: 20, grace: 10s }";
+    assert.deepEqual(scaling(`{ min: 1, keepAlive: 5m, policy: kpa, kpa: ${kpa} }`), {
+      min: 1,
+      keepAliveMs: 300_000,
+      policy: "kpa",
+      kpa: { target: 10, utilizationPercent: 80, windowMs: 30_000, panicWindowPercent: 20, graceMs: 10_000 },
+    });
+    assert.deepEqual(scaling("{ policy: cpu, cpu: { target: 60, downWindow: 1m } }"), {
+      policy: "cpu",
+      cpu: { targetPercent: 60, downWindowMs: 60_000 },
+    });
+    const schedule = { timezone: "Europe/Berlin", at: [{ cron: "0 8 * * mon-fri", min: 3 }] };
+    assert.deepEqual(scaling(`{ policy: schedule, schedule: ${JSON.stringify(schedule)} }`), {
+      policy: "schedule",
+      schedule,
+    });
+    assert.deepEqual(scaling("{ policy: openfaas, openfaas: { type: step, step: 1m, zeroAfter: 10m } }"), {
+      policy: "openfaas",
+      openfaas: { type: "step", stepMs: 60_000, zeroAfterMs: 600_000 },
+    });
+  });
+
   test("all mistakes are told at once, in the file's order, with the first one's lines", () => {
     assert.throws(
       () => parseManifest("functions:\n  a:\n    memory: 1\n    timeout: 2\n", "virga.yaml"),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { defaultLimits, widestLimits } from "../../src/core/defaults.ts";
+import { defaultLimits, defaultPolicySettings, defaultScaling, widestLimits } from "../../src/core/defaults.ts";
 import { VirgaError } from "../../src/core/errors.ts";
 import { checkSettings, completeSettings } from "../../src/engine/settings.ts";
 
@@ -65,6 +65,64 @@ test("settings that contradict each other are refused", () => {
   assert.equal(refusal({ async: { backoffMs: 100_000 } }).detail.field, "settings.async.backoffMs");
   assert.equal(refusal({ environment: { A: "1" }, secrets: ["A"] }).detail.field, "settings.secrets.0");
   refusal({ secrets: ["A", "A"] });
+});
+
+test("a scaling policy has its settings filled in, and no other's", () => {
+  const scaling = (given: unknown) => completeSettings(checkSettings({ scaling: given }), code).scaling;
+  assert.deepEqual(scaling(undefined), defaultScaling);
+  assert.deepEqual(scaling({ policy: "kpa", max: 5, kpa: { target: 10 } }), {
+    ...defaultScaling,
+    max: 5,
+    policy: "kpa",
+    kpa: { ...defaultPolicySettings.kpa, target: 10 },
+  });
+  assert.deepEqual(scaling({ policy: "queue" }).queue, defaultPolicySettings.queue);
+  for (const policy of ["kpa", "openfaas", "queue", "cpu"] as const) {
+    assert.deepEqual(JSON.parse(JSON.stringify(scaling({ policy }))), scaling({ policy }));
+  }
+});
+
+test("what is wrong about a policy is named by its field", () => {
+  for (const [scaling, field, message] of [
+    [{ policy: "kppa" }, "policy", /is none of demand, kpa/],
+    [{ kpa: {} }, "kpa", /the policy is demand/],
+    [{ policy: "queue", cpu: { targetPercent: 5 } }, "cpu", /the policy is queue/],
+    [{ policy: "kpa", kpa: { window: 6 } }, "kpa.window", /is no setting/],
+    [{ policy: "kpa", kpa: { windowMs: 5999 } }, "kpa.windowMs", /below 6000/],
+    [{ policy: "kpa", kpa: { windowMs: 6500 } }, "kpa.windowMs", /whole number of seconds/],
+    [{ policy: "kpa", kpa: { panicThresholdPercent: 100 } }, "kpa.panicThresholdPercent", /below 110/],
+    [{ policy: "kpa", kpa: { targetBurstCapacity: -0.5 } }, "kpa.targetBurstCapacity", /neither -1 nor/],
+    [{ policy: "kpa", kpa: { activationScale: 1 } }, "kpa.activationScale", /is 1/],
+    [{ policy: "kpa", max: 3, kpa: { activationScale: 4 } }, "kpa.activationScale", /above the maximum of 3/],
+    [{ policy: "kpa", min: 3, kpa: { activationScale: 2 } }, "kpa.activationScale", /below the minimum of 3/],
+    [{ policy: "kpa", max: 3, kpa: { initialScale: 4 } }, "kpa.initialScale", /above the maximum of 3/],
+    [{ policy: "openfaas", openfaas: { type: "latency" } }, "openfaas.type", /is none of rps, capacity/],
+    [{ policy: "openfaas", openfaas: { proportion: 2 } }, "openfaas.proportion", /above 1/],
+    [{ policy: "openfaas", min: 1, openfaas: { zero: true } }, "openfaas.zero", /minimum is 1/],
+    [{ policy: "schedule" }, "schedule.at", /has no entry/],
+    [{ policy: "schedule", schedule: { at: [{ cron: "* *", min: 1 }] } }, "schedule.at.0.cron", /has 2 fields/],
+    [{ policy: "schedule", schedule: { at: [{ cron: "@daily", min: -1 }] } }, "schedule.at.0.min", /below 0/],
+    [{ policy: "schedule", schedule: { at: [{ cron: "@daily", mn: 1 }] } }, "schedule.at.0.min", /must be a number/],
+    [{ policy: "schedule", max: 2, schedule: { at: [{ cron: "@daily", min: 3 }] } }, "schedule.at.0.min", /above the/],
+    [
+      { policy: "schedule", schedule: { timezone: "Mars", at: [{ cron: "@daily", min: 1 }] } },
+      "schedule.timezone",
+      /no time zone "Mars"/,
+    ],
+    [{ policy: "expression" }, "expression.formula", /the formula is empty/],
+    [
+      { policy: "expression", expression: { formula: "1 + reqests" } },
+      "expression.formula",
+      /settings.scaling.expression.formula, column 5: reqests is no metric/,
+    ],
+  ] as const) {
+    const error = refusal({ scaling });
+    assert.equal(error.detail.field, `settings.scaling.${field}`, JSON.stringify(scaling));
+    assert.match(error.message, message);
+  }
+  assert.match(refusal({ scaling: { policy: "kpa", kpa: { windowM: 1 } } }).detail.fix!, /windowMs/);
+  const entry = refusal({ scaling: { policy: "schedule", schedule: { at: [{ cron: "@daily", min: 1, mx: 2 }] } } });
+  assert.match(entry.detail.fix!, /settings here are cron, min|did you mean min/);
 });
 
 test("code outside of the archive cannot be named", () => {

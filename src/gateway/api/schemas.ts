@@ -51,7 +51,74 @@ export const limits = z
   })
   .openapi("Limits");
 
-export const scaling = z.object({ min: whole, max: whole, keepAliveMs: whole }).openapi("Scaling");
+const number = z.number();
+
+const kpa = z
+  .object({
+    metric: z.enum(["concurrency", "rps"]),
+    target: number.optional(),
+    utilizationPercent: number,
+    windowMs: whole,
+    panicWindowPercent: number,
+    panicThresholdPercent: number,
+    aggregation: z.enum(["linear", "weighted-exponential"]),
+    targetBurstCapacity: number,
+    activationScale: whole,
+    initialScale: whole,
+    scaleDownDelayMs: whole,
+    maxScaleUpRate: number,
+    maxScaleDownRate: number,
+    scaleToZero: z.boolean(),
+    graceMs: whole,
+    retentionMs: whole,
+  })
+  .openapi("KpaScaling");
+
+const openfaas = z
+  .object({
+    type: z.enum(["rps", "capacity", "cpu", "step"]),
+    target: number,
+    proportion: number,
+    zero: z.boolean(),
+    zeroAfterMs: whole,
+    downWindowMs: whole,
+    factor: whole,
+    stepMs: whole,
+  })
+  .openapi("OpenFaasScaling");
+
+const queue = z.object({ target: number, downWindowMs: whole }).openapi("QueueScaling");
+
+const cpu = z.object({ targetPercent: number, windowMs: whole, downWindowMs: whole }).openapi("CpuScaling");
+
+const schedule = z
+  .object({ timezone: text, at: z.array(z.object({ cron: text, min: whole })) })
+  .openapi("ScheduleScaling");
+
+const expression = z.object({ formula: text, downWindowMs: whole }).openapi("ExpressionScaling");
+
+const scalingBase = z.object({
+  min: whole,
+  max: whole,
+  keepAliveMs: whole,
+  policy: z.enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"]),
+});
+
+export const scaling = scalingBase
+  .extend({ kpa, openfaas, queue, cpu, schedule, expression })
+  .partial({ kpa: true, openfaas: true, queue: true, cpu: true, schedule: true, expression: true })
+  .openapi("Scaling", { description: "Beside `policy`, the settings of the policy of that name." });
+
+const scalingSettings = scalingBase
+  .extend({
+    kpa: kpa.partial(),
+    openfaas: openfaas.partial(),
+    queue: queue.partial(),
+    cpu: cpu.partial(),
+    schedule: schedule.partial(),
+    expression: expression.partial(),
+  })
+  .partial();
 
 export const asyncPolicy = z
   .object({
@@ -101,7 +168,7 @@ export const functionConfig = z
 export const functionSettings = functionConfig
   .extend({
     limits: limits.partial(),
-    scaling: scaling.partial(),
+    scaling: scalingSettings,
     async: asyncPolicy.partial(),
     cors: cors.partial(),
   })

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type DemandState, decideStarts, startBackoffMs } from "../../src/core/scaling.ts";
+import { type DemandState, decideStarts, startBackoffMs } from "../../src/core/scaling/demand.ts";
 
 const calm: DemandState = {
   waiting: 0,

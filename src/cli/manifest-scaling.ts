@@ -1,0 +1,39 @@
+import type { ManifestScaling } from "./manifest-schema.ts";
+
+/** A function's scaling as the API takes it: the same words, with units in the names of durations and percentages. */
+export function scalingOf(scaling: ManifestScaling): Record<string, unknown> {
+  const { min, max, policy, keepAlive, kpa, openfaas, queue, cpu, schedule, expression } = scaling;
+  return renamed({
+    min,
+    max,
+    keepAliveMs: keepAlive,
+    policy,
+    kpa: kpa && renamed(kpa),
+    openfaas: openfaas && renamed(openfaas),
+    queue: queue && renamed(queue),
+    cpu: cpu && renamed({ targetPercent: cpu.target, windowMs: cpu.window, downWindowMs: cpu.downWindow }),
+    schedule,
+    expression: expression && renamed(expression),
+  });
+}
+
+function renamed(group: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(group)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => [apiNames[key] ?? key, value]),
+  );
+}
+
+const apiNames: Readonly<Record<string, string>> = {
+  utilization: "utilizationPercent",
+  window: "windowMs",
+  panicWindow: "panicWindowPercent",
+  panicThreshold: "panicThresholdPercent",
+  scaleDownDelay: "scaleDownDelayMs",
+  grace: "graceMs",
+  retention: "retentionMs",
+  zeroAfter: "zeroAfterMs",
+  downWindow: "downWindowMs",
+  step: "stepMs",
+};

@@ -1,0 +1,288 @@
+import type { FunctionConfig, KpaSettings, Scaling } from "../model.ts";
+import { decideCpu } from "./cpu.ts";
+import { decideQueue } from "./queue.ts";
+import { type Expression, decideExpression, parseExpression } from "./expression.ts";
+import { decideKpa, initialKpaState, type KpaState, type KpaTarget, kpaTarget, panicWindowMs } from "./kpa.ts";
+import { initialActivity, type KpaActivity, settleKpaScale } from "./kpa-zero.ts";
+import { Metrics, type Sample } from "./metrics.ts";
+import { decideOpenFaas, initialOpenFaasState, type OpenFaasState } from "./openfaas.ts";
+import type { RecentMaximum } from "./recent-maximum.ts";
+import { parseSchedule, type Schedule, scheduledFloor } from "./schedule.ts";
+import { bounded, seconds, type Standing, type Verdict } from "./verdict.ts";
+import { type WindowAverage, windowAverage } from "./averages.ts";
+
+/** Times of one look: `now` only grows, `epochMs` is the calendar's. */
+export interface Moment {
+  readonly now: number;
+  readonly epochMs: number;
+}
+
+/**
+ * A function's policy with what it remembers. Whoever drives it says what time it is: the engine's loop, a test, or a
+ * simulation in virtual time. `record` is called each second, `decide` each tick.
+ */
+export interface Autoscaler {
+  /** What `desired` is: the number of instances, or a floor under what demand starts. */
+  readonly sets: "number" | "floor";
+  /** Whether `Sample.cpu` is asked for, which costs a look at each instance. */
+  readonly needsCpu: boolean;
+  record(now: number, sample: Sample): void;
+  /** Calls have come while nothing was wanted: they are known at once, not at the end of the second. */
+  poke(now: number): void;
+  decide(moment: Moment, standing: Standing): Verdict;
+  /** True: with no instance and no call it decides as it did, until a call comes. */
+  sleeps(now: number): boolean;
+}
+
+/** `fresh`: its revision has just been deployed. Undefined for `demand`, which nobody need ask at intervals. */
+export function createAutoscaler(
+  config: Pick<FunctionConfig, "limits" | "scaling">,
+  fresh: boolean,
+  moment: Moment,
+  standing: Standing,
+): Autoscaler | undefined {
+  const { scaling } = config;
+  if (scaling.kpa !== undefined) return new KpaAutoscaler(config, scaling.kpa, fresh, moment.now, standing);
+  if (scaling.openfaas !== undefined) return new OpenFaasAutoscaler(scaling, scaling.openfaas, moment.now, standing);
+  if (scaling.schedule !== undefined) return new ScheduleAutoscaler(scaling, parseSchedule(scaling.schedule));
+  const ask = questionOf(config);
+  return ask === undefined ? undefined : new LoadAutoscaler(scaling, ask, moment.now);
+}
+
+class KpaAutoscaler implements Autoscaler {
+  readonly sets = "number";
+  readonly needsCpu = false;
+  readonly #settings: KpaSettings;
+  readonly #scaling: Scaling;
+  readonly #startTimeoutMs: number;
+  readonly #target: KpaTarget;
+  readonly #stable: WindowAverage;
+  readonly #panic: WindowAverage;
+  #state: KpaState;
+  #activity: KpaActivity;
+  #excessBurst: number;
+  /** Reported ahead of its second; taken off again from that second's sample. */
+  #ahead = 0;
+
+  constructor(
+    { limits, scaling }: Pick<FunctionConfig, "limits" | "scaling">,
+    settings: KpaSettings,
+    fresh: boolean,
+    now: number,
+    { ready }: Standing,
+  ) {
+    this.#settings = settings;
+    this.#scaling = scaling;
+    this.#startTimeoutMs = limits.startTimeoutMs;
+    this.#target = kpaTarget(settings, limits.concurrency);
+    this.#stable = windowAverage(settings.aggregation, settings.windowMs);
+    this.#panic = windowAverage(settings.aggregation, panicWindowMs(settings));
+    this.#state = initialKpaState(ready, now);
+    this.#activity = initialActivity(!fresh, now);
+    const { targetBurstCapacity: burst, initialScale } = settings;
+    this.#excessBurst = burst > 0 ? Math.trunc(initialScale * this.#target.total - burst) : burst;
+  }
+
+  record(now: number, sample: Sample): void {
+    const value =
+      this.#settings.metric === "rps" ? sample.requests - this.#ahead : Math.max(0, sample.concurrency - this.#ahead);
+    this.#ahead = 0;
+    this.#add(now, value);
+  }
+
+  poke(now: number): void {
+    if (this.#ahead > 0) return;
+    this.#ahead = 1;
+    this.#add(now, 1);
+  }
+
+  decide({ now }: Moment, { ready }: Standing): Verdict {
+    const settings = this.#settings;
+    const reasons: string[] = [];
+    let desired: number | undefined;
+    if (this.#stable.empty(now)) reasons.push("nothing has been measured yet");
+    else {
+      const load = { stable: this.#stable.average(now), panic: this.#panic.average(now) };
+      const decision = decideKpa(settings, this.#target, this.#state, load, { ready, reachable: true }, now);
+      reasons.push(...decision.reasons);
+      this.#state = decision.state;
+      this.#excessBurst = decision.excessBurst;
+      ({ desired } = decision);
+    }
+    const { min, max } = this.#scaling;
+    const input = { desired, excessBurst: this.#excessBurst, ready, min, max, reachable: true };
+    const scale = settleKpaScale(settings, this.#activity, { ...input, startTimeoutMs: this.#startTimeoutMs }, now);
+    this.#activity = scale.activity;
+    return { desired: scale.desired, reasons: [...reasons, ...scale.reasons] };
+  }
+
+  sleeps(now: number): boolean {
+    return this.#activity.active === "no" && this.#state.panicSince === undefined && this.#stable.average(now) === 0;
+  }
+
+  #add(now: number, value: number): void {
+    this.#stable.record(now, value);
+    this.#panic.record(now, value);
+  }
+}
+
+class OpenFaasAutoscaler implements Autoscaler {
+  readonly sets = "number";
+  readonly needsCpu: boolean;
+  readonly #scaling: Scaling;
+  readonly #settings: NonNullable<Scaling["openfaas"]>;
+  // The longest look back of its rules.
+  readonly #metrics = new Metrics(45_000);
+  #state: OpenFaasState;
+
+  constructor(scaling: Scaling, settings: NonNullable<Scaling["openfaas"]>, now: number, { ready }: Standing) {
+    this.#scaling = scaling;
+    this.#settings = settings;
+    this.needsCpu = settings.type === "cpu";
+    this.#state = initialOpenFaasState(ready, now);
+  }
+
+  record(now: number, sample: Sample): void {
+    this.#metrics.record(now, sample);
+  }
+
+  poke(): void {
+    // Those who wait are seen by `decide` itself.
+  }
+
+  decide({ now }: Moment, standing: Standing): Verdict {
+    const decision = decideOpenFaas(this.#settings, this.#state, this.#metrics, standing, this.#scaling, now);
+    this.#state = decision.state;
+    return decision.verdict;
+  }
+
+  sleeps(): boolean {
+    return this.#state.desired === 0;
+  }
+}
+
+/** A floor by the clock. */
+class ScheduleAutoscaler implements Autoscaler {
+  readonly sets = "floor";
+  readonly needsCpu = false;
+  readonly #scaling: Scaling;
+  readonly #schedule: Schedule;
+
+  constructor(scaling: Scaling, schedule: Schedule) {
+    this.#scaling = scaling;
+    this.#schedule = schedule;
+  }
+
+  record(): void {
+    // It looks at the clock alone.
+  }
+
+  poke(): void {
+    // Demand starts what calls need.
+  }
+
+  decide({ epochMs }: Moment): Verdict {
+    const { min, max } = this.#scaling;
+    const floor = scheduledFloor(this.#schedule, epochMs);
+    return { desired: bounded(floor.min, min, max), reasons: [floor.reason] };
+  }
+
+  sleeps(): boolean {
+    return false;
+  }
+}
+
+/** A rule without a memory of its own but for the highest recommendation of late. */
+interface Question {
+  readonly windowMs: number;
+  readonly needsCpu: boolean;
+  decide(
+    metrics: Metrics,
+    standing: Standing,
+    recommended: RecentMaximum,
+    now: number,
+  ): { readonly recommended: RecentMaximum; readonly verdict: Verdict };
+}
+
+/** `queue`, `cpu` and `expression`: within the bounds, the last instance stays for `keepAliveMs` after the last call. */
+class LoadAutoscaler implements Autoscaler {
+  readonly sets = "number";
+  readonly needsCpu: boolean;
+  readonly #scaling: Scaling;
+  readonly #question: Question;
+  readonly #metrics: Metrics;
+  #recommended: RecentMaximum = [];
+  #usedAt: number;
+  /** When a sample last had anything in it. */
+  #stirredAt = Number.NEGATIVE_INFINITY;
+
+  constructor(scaling: Scaling, question: Question, now: number) {
+    this.#scaling = scaling;
+    this.#question = question;
+    this.needsCpu = question.needsCpu;
+    this.#metrics = new Metrics(Math.max(1000, question.windowMs));
+    this.#usedAt = now;
+  }
+
+  record(now: number, sample: Sample): void {
+    if (sample.requests > 0 || sample.concurrency > 0) this.#usedAt = now;
+    if (Object.values(sample).some((value) => value !== 0)) this.#stirredAt = now;
+    this.#metrics.record(now, sample);
+  }
+
+  poke(): void {
+    // Those who wait are seen by `decide` itself.
+  }
+
+  decide({ now }: Moment, standing: Standing): Verdict {
+    const { min, max, keepAliveMs } = this.#scaling;
+    if (standing.running + standing.waiting > 0) this.#usedAt = now;
+    const { recommended, verdict } = this.#question.decide(this.#metrics, standing, this.#recommended, now);
+    this.#recommended = recommended;
+    if (verdict.desired === undefined) return verdict;
+    const reasons = [...verdict.reasons];
+    let desired = bounded(verdict.desired, min, max);
+    if (desired !== verdict.desired) reasons.push(desired === max ? `max is ${max}` : `min is ${min}`);
+    const idleMs = now - this.#usedAt;
+    if (desired === 0 && standing.ready + standing.starting > 0 && idleMs < keepAliveMs) {
+      desired = 1;
+      reasons.push(`the last one stays for ${seconds(keepAliveMs)} after the last call`);
+    }
+    return { desired, reasons };
+  }
+
+  sleeps(now: number): boolean {
+    return (
+      now - this.#stirredAt > this.#question.windowMs + 1000 && this.#recommended.every(({ value }) => value === 0)
+    );
+  }
+}
+
+function questionOf({ limits, scaling }: Pick<FunctionConfig, "limits" | "scaling">): Question | undefined {
+  const { queue, cpu, expression } = scaling;
+  if (queue !== undefined) {
+    return {
+      windowMs: 0,
+      needsCpu: false,
+      decide: (_metrics, standing, recommended, now) => decideQueue(queue, recommended, standing, now),
+    };
+  }
+  if (cpu !== undefined) {
+    return {
+      windowMs: cpu.windowMs,
+      needsCpu: true,
+      decide(metrics, standing, recommended, now) {
+        const used = { cores: metrics.of("cpu").average(cpu.windowMs), share: limits.cpus };
+        return decideCpu(cpu, recommended, used, standing, now);
+      },
+    };
+  }
+  if (expression === undefined) return undefined;
+  const parsed: Expression = parseExpression(expression.formula);
+  return {
+    windowMs: parsed.windowMs,
+    needsCpu: parsed.metrics.has("cpu"),
+    decide: (metrics, standing, recommended, now) =>
+      decideExpression(expression, parsed, recommended, metrics, standing, now),
+  };
+}
