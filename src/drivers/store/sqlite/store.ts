@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { VirgaError } from "../../../core/errors.ts";
 import type { Chance, Clock } from "../../../ports/clock.ts";
 import type { Journal } from "../../../ports/journal.ts";
 import type { Queue } from "../../../ports/queue.ts";
@@ -45,6 +46,11 @@ export function openSqliteStore({ file, clock, chance }: SqliteOptions): SqliteS
   } catch (error) {
     // Damage shows here, too: preparing the statements reads the file's table of contents.
     closeDatabase(database, file);
-    throw storageError(error, file) ?? error;
+    const known = storageError(error, file);
+    if (known?.code !== "internal") throw known ?? error;
+    throw new VirgaError("storage_corrupt", `${file} is no store of this program: ${(error as Error).message}`, {
+      cause: error,
+      fix: "Restore it from a copy, or move it away to start with an empty one.",
+    });
   }
 }
