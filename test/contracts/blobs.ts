@@ -118,7 +118,7 @@ export function describeBlobs(name: string, open: OpenDriver<Blobs>): void {
     await port.put(stream([bytes("a")]));
     await clock.advance(5000);
     await port.has(digests[1]!);
-    await (await port.get(digests[2]!)).content[Symbol.asyncIterator]().next();
+    await collect((await port.get(digests[2]!)).content);
     assert.deepEqual(
       (await all(port)).toSorted((a, b) => digests.indexOf(a.digest) - digests.indexOf(b.digest)),
       [

@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, utimes, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { VirgaError } from "../../../core/errors.ts";
 import type { Blobs } from "../../../ports/blobs.ts";
@@ -11,24 +10,23 @@ export interface FileBlobsOptions {
   readonly clock: Clock;
 }
 
-/** Contents as files: `ab/cdef…` for the digest `abcdef…`, written aside, synced, and renamed into place. */
+/**
+ * Contents as files: `ab/cdef…` for the digest `abcdef…`, written aside, synced, and renamed into place.
+ * What no longer fits its name is moved to `damaged/`, so that it is not there any more and can be put again.
+ */
 export async function openFileBlobs({ directory, clock }: FileBlobsOptions): Promise<Blobs> {
   const staging = join(directory, "incoming");
   // What a crash left half written.
   await rm(staging, { recursive: true, force: true });
   await mkdir(staging, { recursive: true, mode: 0o700 });
 
-  const place = (digest: string): string => {
-    if (!/^[0-9a-f]{64}$/.test(digest))
-      throw new VirgaError("bad_request", `${digest.slice(0, 80)} is no SHA-256 in lower-case hex`, {
-        field: "digest",
-      });
-    return join(directory, digest.slice(0, 2), digest.slice(2));
-  };
+  const place = (digest: string): string => join(directory, digest.slice(0, 2), digest.slice(2));
 
-  const sizeOf = async (digest: string): Promise<number | undefined> => {
+  /** `action` on a content's file; undefined where it is not there. What is no digest names nothing, and no path is made of it. */
+  const ifThere = async <T>(digest: string, action: (path: string) => Promise<T>): Promise<T | undefined> => {
+    if (!isDigest(digest)) return undefined;
     try {
-      return (await stat(place(digest))).size;
+      return await action(place(digest));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw error;
@@ -44,13 +42,14 @@ export async function openFileBlobs({ directory, clock }: FileBlobsOptions): Pro
           throw new VirgaError("bad_request", `the content's SHA-256 is ${digest}, not ${expect}`, {
             fix: "Send it again; it changed or broke off on the way.",
           });
-        if ((await sizeOf(digest)) === undefined) {
-          const target = place(digest);
-          await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-          await rename(aside, target);
-          await syncDirectory(dirname(target));
-          await syncDirectory(directory);
-        }
+        const now = clock.now() / 1000;
+        await utimes(aside, now, now);
+        const target = place(digest);
+        await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+        // Over what may be there: equal where that is whole, and better where it is not.
+        await rename(aside, target);
+        await syncDirectory(dirname(target));
+        await syncDirectory(directory);
         return { digest, size };
       } catch (error) {
         throw asStorageError(error, directory);
@@ -59,31 +58,34 @@ export async function openFileBlobs({ directory, clock }: FileBlobsOptions): Pro
       }
     },
     async get(digest) {
-      const size = await sizeOf(digest);
-      if (size === undefined) throw new VirgaError("not_found", `there is no content ${digest}`);
-      return { size, content: verified(place(digest), digest) };
+      const found = await ifThere(digest, (path) => stat(path));
+      if (found === undefined) throw new VirgaError("not_found", `there is no content ${digest.slice(0, 80)}`);
+      return { size: found.size, content: verified(directory, place(digest), digest) };
     },
     async has(digest) {
-      const size = await sizeOf(digest);
       const now = clock.now() / 1000;
       // Somebody builds on it being here: it counts as new for those who remove what is old and unused.
-      if (size !== undefined) await utimes(place(digest), now, now);
-      return size !== undefined;
+      return (await ifThere(digest, (path) => utimes(path, now, now).then(() => true))) ?? false;
     },
     async delete(digest) {
-      await rm(place(digest), { force: true });
+      await ifThere(digest, (path) => rm(path));
     },
     async *list() {
       for (const folder of await readdir(directory)) {
         if (!/^[0-9a-f]{2}$/.test(folder)) continue;
         for (const rest of await readdir(join(directory, folder))) {
           const digest = folder + rest;
-          const found = await stat(place(digest)).catch(() => undefined);
-          if (found !== undefined) yield { digest, size: found.size, storedAt: found.mtimeMs };
+          // Undefined: deleted since, or not ours.
+          const found = await ifThere(digest, (path) => stat(path));
+          if (found !== undefined) yield { digest, size: found.size, storedAt: Math.round(found.mtimeMs) };
         }
       }
     },
   };
+}
+
+function isDigest(text: string): boolean {
+  return /^[0-9a-f]{64}$/.test(text);
 }
 
 async function write(
@@ -109,19 +111,47 @@ async function write(
 }
 
 /** Holds one chunk back, so that damaged content never ends as if it were whole. */
-async function* verified(path: string, digest: string): AsyncGenerator<Uint8Array> {
+async function* verified(directory: string, path: string, digest: string): AsyncGenerator<Uint8Array> {
   const hash = createHash("sha256");
-  let held: Uint8Array | undefined;
-  for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 }) as AsyncIterable<Uint8Array>) {
+  const file = await openToRead(path, digest);
+  try {
+    let held: Uint8Array | undefined;
+    const chunks = file.createReadStream({ autoClose: false, highWaterMark: 256 * 1024 });
+    for await (const chunk of chunks as AsyncIterable<Uint8Array>) {
+      if (held !== undefined) yield held;
+      hash.update(chunk);
+      held = chunk;
+    }
+    if (hash.digest("hex") !== digest) {
+      await moveAway(file, path, join(directory, "damaged"), digest);
+      throw new VirgaError("storage_corrupt", `${path} did not hold what its name says`, {
+        fix: `Deploy its function again. The damaged file is in ${join(directory, "damaged")}.`,
+      });
+    }
     if (held !== undefined) yield held;
-    hash.update(chunk);
-    held = chunk;
+  } finally {
+    await file.close();
   }
-  if (hash.digest("hex") !== digest)
-    throw new VirgaError("storage_corrupt", `${path} does not hold what its name says`, {
-      fix: "Deploy its function again.",
-    });
-  if (held !== undefined) yield held;
+}
+
+async function openToRead(path: string, digest: string): Promise<FileHandle> {
+  try {
+    return await open(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    throw new VirgaError("not_found", `the content ${digest} was deleted meanwhile`);
+  }
+}
+
+/** Unless a whole one was put in its place while the damaged one was read. */
+async function moveAway(file: FileHandle, path: string, damaged: string, digest: string): Promise<void> {
+  const read = await file.stat();
+  await mkdir(damaged, { recursive: true, mode: 0o700 });
+  try {
+    if ((await stat(path)).ino === read.ino) await rename(path, join(damaged, digest));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
 }
 
 async function syncDirectory(path: string): Promise<void> {
