@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { statSync } from "node:fs";
-import { dirname } from "node:path";
+import { chmodSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Sandbox } from "../../ports/sandbox.ts";
@@ -8,8 +8,9 @@ import { openBubblewrap } from "./bubblewrap/driver.ts";
 import { findCgroups } from "./cgroup.ts";
 import { defaultHostUsers, HostUsers } from "./host-users.ts";
 import { findShell } from "./launcher.ts";
+import { Pipes } from "./pipes.ts";
 import { openProcessSandbox } from "./process/driver.ts";
-import { newServerMark } from "./server-mark.ts";
+import { isLeftOver, newServerMark } from "./server-mark.ts";
 
 /** `auto` is bubblewrap where it runs, else `process`. */
 export type SandboxChoice = "auto" | "bubblewrap" | "process";
@@ -30,9 +31,12 @@ export async function createSandbox({
   extraFolders = [],
 }: SandboxOptions): Promise<Sandbox> {
   const asRoot = process.getuid?.() === 0;
+  mkdirSync(stateDirectory, { recursive: true });
   if (asRoot) checkPassable(stateDirectory);
   const mark = newServerMark();
+  const home = prepareHome(stateDirectory, mark);
   const means = {
+    pipes: new Pipes(join(home, "pipes")),
     shell: findShell(),
     cgroups: findCgroups(mark),
     users: asRoot ? new HostUsers(defaultHostUsers) : undefined,
@@ -40,7 +44,7 @@ export async function createSandbox({
   let reason = "it was asked for";
   if (choice !== "process") {
     try {
-      return await openBubblewrap({ ...means, stateDirectory, mark, extraFolders });
+      return withHome(await openBubblewrap({ ...means, home, extraFolders }), home);
     } catch (error) {
       if (choice === "bubblewrap" || !(error instanceof VirgaError) || error.code !== "unavailable") throw error;
       reason = `${error.message} (${error.detail.fix})`;
@@ -51,7 +55,7 @@ export async function createSandbox({
       "network among it. Run only code that you trust",
     { reason },
   );
-  return openProcessSandbox({ ...means, dieWithServer: dieWithServer() });
+  return withHome(openProcessSandbox({ ...means, dieWithServer: dieWithServer() }), home);
 }
 
 /** util-linux has a program for it, which every Debian has. */
@@ -73,4 +77,28 @@ function checkPassable(folder: string): void {
       );
     }
   }
+}
+
+/** This server's folder; removes those of servers that were killed. */
+function prepareHome(stateDirectory: string, mark: string): string {
+  for (const name of readdirSync(stateDirectory)) {
+    if (isLeftOver(name)) rmSync(join(stateDirectory, name), { recursive: true, force: true });
+  }
+  const home = join(stateDirectory, mark);
+  mkdirSync(home);
+  // Programs' users pass through to what is mounted for them.
+  chmodSync(home, 0o711);
+  return home;
+}
+
+function withHome(sandbox: Sandbox, home: string): Sandbox {
+  return {
+    name: sandbox.name,
+    enforces: sandbox.enforces,
+    start: (spec) => sandbox.start(spec),
+    async close() {
+      await sandbox.close();
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
 }

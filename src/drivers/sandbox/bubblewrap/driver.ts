@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { VirgaError } from "../../../core/errors.ts";
@@ -9,8 +9,9 @@ import type { HostUsers } from "../host-users.ts";
 import { launch, type Shell } from "../launcher.ts";
 import { givenUser } from "../mount-owners.ts";
 import { childrenOf } from "../process-table.ts";
+import { OutputPipes } from "../output-pipes.ts";
+import type { Pipes } from "../pipes.ts";
 import { RunningProgram } from "../program.ts";
-import { isLeftOver } from "../server-mark.ts";
 import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
 import { type Abilities, bubblewrapArguments, codePath } from "./arguments.ts";
 import { enforcement } from "./enforcement.ts";
@@ -20,9 +21,8 @@ import { groupText, passwdText, systemArguments } from "./system-view.ts";
 
 export interface BubblewrapOptions {
   /** Private files of programs that run; on the file system of the artifacts, so that code is shown by hard links. */
-  readonly stateDirectory: string;
-  /** This driver's name on the host, for what a killed server leaves behind. */
-  readonly mark: string;
+  readonly home: string;
+  readonly pipes: Pipes;
   readonly shell: Shell;
   readonly cgroups: Cgroups | undefined;
   readonly users: HostUsers | undefined;
@@ -32,15 +32,8 @@ export interface BubblewrapOptions {
 
 /** Tries bubblewrap once. Rejects with `unavailable` where it is not there or cannot enclose a program. */
 export async function openBubblewrap(options: BubblewrapOptions): Promise<Sandbox> {
-  const version = readVersion();
-  const home = prepareHome(options);
-  const driver = new BubblewrapSandbox(options, home, abilitiesOf(version));
-  try {
-    await driver.tryOnce();
-  } catch (error) {
-    await driver.close();
-    throw error;
-  }
+  const driver = new BubblewrapSandbox(options, abilitiesOf(readVersion()));
+  await driver.tryOnce();
   return driver;
 }
 
@@ -48,7 +41,6 @@ class BubblewrapSandbox implements Sandbox {
   readonly name = "bubblewrap";
   readonly enforces: Enforcement;
   readonly #options: BubblewrapOptions;
-  readonly #home: string;
   readonly #abilities: Abilities;
   readonly #system: readonly string[];
   readonly #filterFile: string | undefined;
@@ -56,9 +48,9 @@ class BubblewrapSandbox implements Sandbox {
   readonly #watch = new Watch();
   readonly #memoryWatch = new OutOfMemoryWatch();
 
-  constructor(options: BubblewrapOptions, home: string, abilities: Abilities) {
+  constructor(options: BubblewrapOptions, abilities: Abilities) {
+    const { home } = options;
     this.#options = options;
-    this.#home = home;
     this.#abilities = abilities;
     const accounts = { passwd: join(home, "passwd"), group: join(home, "group") };
     writeFileSync(accounts.passwd, passwdText, { mode: 0o644 });
@@ -81,12 +73,13 @@ class BubblewrapSandbox implements Sandbox {
   }
 
   async start(spec: SandboxSpec): Promise<SandboxedProgram> {
-    const { cgroups, users, shell } = this.#options;
-    const folder = join(this.#home, spec.id);
+    const { cgroups, home, pipes, users, shell } = this.#options;
+    const folder = join(home, spec.id);
     const undo: (() => void | Promise<void>)[] = [];
     const release = async (): Promise<void> => {
       for (const step of undo.toReversed()) await step();
     };
+    const output = new OutputPipes(pipes);
     let filter: number | undefined;
     try {
       const user = await givenUser(users, spec.mounts);
@@ -127,8 +120,7 @@ class BubblewrapSandbox implements Sandbox {
           cgroup,
           streams: [
             spec.stdin === "piped" ? "pipe" : "ignore",
-            "pipe",
-            "pipe",
+            ...output.descriptors,
             spec.channel === "link" ? "pipe" : "ignore",
             "pipe",
             ...(filter === undefined ? [] : [filter]),
@@ -156,8 +148,8 @@ class BubblewrapSandbox implements Sandbox {
         child,
         ...(spec.channel === "link" && { link: child.stdio[3] as Duplex }),
         ...(spec.stdin === "piped" && { stdin: child.stdin! }),
-        stdout: child.stdout!,
-        stderr: child.stderr!,
+        stdout: output.stdout,
+        stderr: output.stderr,
         cgroup,
         tree: {
           // bwrap, the first process of the namespace, the program.
@@ -181,9 +173,11 @@ class BubblewrapSandbox implements Sandbox {
       void program.exited.finally(() => this.#running.delete(program));
       return program;
     } catch (error) {
+      output.destroy();
       await release();
       throw error;
     } finally {
+      output.closeTheirs();
       if (filter !== undefined) closeSync(filter);
     }
   }
@@ -193,7 +187,6 @@ class BubblewrapSandbox implements Sandbox {
     this.#watch.close();
     this.#memoryWatch.close();
     this.#options.cgroups?.close();
-    rmSync(this.#home, { recursive: true, force: true });
   }
 
   /** Encloses one program. Rejects with `unavailable` and what bubblewrap says. */
@@ -238,18 +231,6 @@ function abilitiesOf(version: string): Abilities {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   const from = (wanted: number): boolean => major > 0 || minor >= wanted;
   return { tmpfsSize: from(7), disableUserNamespaces: from(8) };
-}
-
-/** This driver's folder; removes those of servers that were killed. */
-function prepareHome({ stateDirectory, mark }: BubblewrapOptions): string {
-  mkdirSync(stateDirectory, { recursive: true });
-  for (const name of readdirSync(stateDirectory)) {
-    if (isLeftOver(name)) rmSync(join(stateDirectory, name), { recursive: true, force: true });
-  }
-  const home = join(stateDirectory, mark);
-  mkdirSync(home);
-  chmodSync(home, 0o711);
-  return home;
 }
 
 function exposeIn(slot: Slot | undefined, directory: string): Promise<string> {

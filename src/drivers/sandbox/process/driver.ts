@@ -5,11 +5,14 @@ import type { HostUsers } from "../host-users.ts";
 import { launch, type Shell } from "../launcher.ts";
 import { givenUser } from "../mount-owners.ts";
 import { descendants, readProcesses } from "../process-table.ts";
+import { OutputPipes } from "../output-pipes.ts";
+import type { Pipes } from "../pipes.ts";
 import { RunningProgram } from "../program.ts";
 import { bubblewrapRemedy, cgroupRemedy, userRemedy } from "../remedies.ts";
 import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
 
 export interface ProcessOptions {
+  readonly pipes: Pipes;
   readonly shell: Shell;
   readonly cgroups: Cgroups | undefined;
   readonly users: HostUsers | undefined;
@@ -36,7 +39,8 @@ class ProcessSandbox implements Sandbox {
   }
 
   async start(spec: SandboxSpec): Promise<SandboxedProgram> {
-    const { cgroups, users, shell, dieWithServer } = this.#options;
+    const { cgroups, pipes, users, shell, dieWithServer } = this.#options;
+    const output = new OutputPipes(pipes);
     const undo: (() => void)[] = [];
     const release = async (): Promise<void> => {
       for (const step of undo.toReversed()) step();
@@ -57,8 +61,7 @@ class ProcessSandbox implements Sandbox {
           cgroup,
           streams: [
             spec.stdin === "piped" ? "pipe" : "ignore",
-            "pipe",
-            "pipe",
+            ...output.descriptors,
             ...(spec.channel === "link" ? ["pipe" as const] : []),
           ],
           closes: [],
@@ -70,8 +73,8 @@ class ProcessSandbox implements Sandbox {
         child,
         ...(spec.channel === "link" && { link: child.stdio[3] as Duplex }),
         ...(spec.stdin === "piped" && { stdin: child.stdin! }),
-        stdout: child.stdout!,
-        stderr: child.stderr!,
+        stdout: output.stdout,
+        stderr: output.stderr,
         cgroup,
         tree: treeOf(child.pid!),
         expose: (directory) => Promise.resolve(directory),
@@ -85,8 +88,11 @@ class ProcessSandbox implements Sandbox {
       void program.exited.finally(() => this.#running.delete(program));
       return program;
     } catch (error) {
+      output.destroy();
       await release();
       throw error;
+    } finally {
+      output.closeTheirs();
     }
   }
 

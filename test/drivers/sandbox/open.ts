@@ -1,0 +1,22 @@
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createLog } from "../../../src/drivers/host/log.ts";
+import { createSandbox, type SandboxChoice } from "../../../src/drivers/sandbox/sandbox.ts";
+import type { OpenedSandbox } from "../../contracts/sandbox.ts";
+
+/** A sandbox with a state folder of its own, which goes with it. */
+export async function openSandbox(choice: SandboxChoice): Promise<OpenedSandbox & { readonly stateDirectory: string }> {
+  const stateDirectory = mkdtempSync(join(tmpdir(), "virga-sandbox-"));
+  // Instances' users pass through.
+  chmodSync(stateDirectory, 0o711);
+  const sandbox = await createSandbox({ choice, stateDirectory, log: createLog({ level: "silent", pretty: false }) });
+  return {
+    sandbox,
+    stateDirectory,
+    async close() {
+      await sandbox.close();
+      rmSync(stateDirectory, { recursive: true });
+    },
+  };
+}
