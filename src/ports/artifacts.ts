@@ -3,8 +3,10 @@
  *
  * Guarantees
  * - `unpack` accepts tar, tar.gz and zip. It refuses (`invalid_archive`, with the entry's name) absolute paths, `..`, links that
- *   lead outside, devices, duplicate names, and (`archive_too_large`) more than `maxBytes` or `maxFiles` unpacked, whatever the headers say.
+ *   lead outside or nowhere, devices, duplicate names, and (`archive_too_large`) more than `maxBytes` or `maxFiles` unpacked, whatever
+ *   the headers say; folders count as files, and a hard link as the file it names. What is damaged or no archive is `invalid_archive`, too.
  *   A refused archive leaves nothing behind.
+ * - Equal folders (paths, contents, executable bits, links) have equal digests. Owners and times are not kept; sockets and pipes are left out.
  * - `seal` is atomic: an artifact is either wholly there or not at all, across crashes too.
  * - A sealed artifact's folder never changes; files are readable by every instance's user, never writable.
  */
@@ -14,12 +16,13 @@ export interface Artifacts {
   /** An empty private folder on the same file system. */
   workspace(): Promise<string>;
   discard(directory: string): Promise<void>;
-  /** Moves a folder's content into the store; the folder is gone afterwards. */
+  /** Moves a folder's content into the store; the folder is gone afterwards. Links are kept as they are. */
   seal(directory: string): Promise<ArtifactInfo>;
   /** The sealed folder's host path, rebuilt from blobs where this machine has lost it. Rejects with `not_found`. */
   locate(artifact: string): Promise<string>;
+  /** Rejects with `not_found`. */
   info(artifact: string): Promise<ArtifactInfo>;
-  /** Removes artifacts that `used` does not name and that are older than `olderThanMs`. Resolves to how many. */
+  /** Removes artifacts that `used` does not name and that were last sealed `olderThanMs` ago or before. Resolves to how many. */
   sweep(used: ReadonlySet<string>, olderThanMs: number): Promise<number>;
 }
 

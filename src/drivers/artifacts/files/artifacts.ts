@@ -8,7 +8,8 @@ import type { Blobs } from "../../../ports/blobs.ts";
 import type { Clock } from "../../../ports/clock.ts";
 import { listTree, makeReadOnly, packTree, type TreeEntry } from "./pack.ts";
 import { TreeWriter } from "./tree-writer.ts";
-import { unpackArchive } from "./unpack.ts";
+import { createTurns } from "./turns.ts";
+import { storageFull, unpackArchive } from "./unpack.ts";
 
 export interface FileArtifactsOptions {
   readonly directory: string;
@@ -38,22 +39,35 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
     // Instances' users pass through; they cannot look around.
     chmodSync(folder, 0o711);
   }
+  // What a crash left half written.
+  for (const name of await readdir(sealed)) if (name.includes(".json.")) await rm(join(sealed, name), { force: true });
   const boot = bootId();
+  /** One change at a time to what is sealed under a digest. */
+  const turn = createTurns();
   const rebuilding = new Map<string, Promise<string>>();
 
   const folderOf = (digest: string): string => {
-    if (!/^[0-9a-f]{64}$/.test(digest)) throw new VirgaError("not_found", `${digest.slice(0, 80)} names no artifact`);
+    if (!isDigest(digest)) throw new VirgaError("not_found", `${digest.slice(0, 80)} names no artifact`);
     return join(sealed, digest);
   };
   const readSeal = async (digest: string): Promise<Seal | undefined> => {
-    const text = await readFile(`${folderOf(digest)}.json`, "utf8").catch(() => undefined);
-    return text === undefined ? undefined : (JSON.parse(text) as Seal);
+    try {
+      return JSON.parse(await readFile(`${folderOf(digest)}.json`, "utf8")) as Seal;
+    } catch (error) {
+      // Torn by a power failure: as good as none.
+      if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw error;
+    }
   };
   const writeSeal = async (seal: Seal): Promise<void> => {
     const file = `${folderOf(seal.digest)}.json`;
     const aside = `${file}.${randomBytes(6).toString("hex")}`;
-    await writeFile(aside, JSON.stringify(seal));
-    await rename(aside, file);
+    try {
+      await writeFile(aside, JSON.stringify(seal));
+      await rename(aside, file);
+    } finally {
+      await rm(aside, { force: true });
+    }
   };
   const freshFolder = async (): Promise<string> => {
     const folder = join(work, randomBytes(16).toString("hex"));
@@ -96,17 +110,31 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
       const { content } = await blobs.get(digest);
       // Its own tar, verified by its digest: what links a build made is the build's affair.
       await unpackTrusted(content, folder);
-      await settle(folder, digest, await listTree(folder));
+      const entries = await listTree(folder);
+      await turn(digest, () => settle(folder, digest, entries));
       return folderOf(digest);
     } finally {
       await removeTree(folder);
     }
   };
 
+  const locate = async (digest: string): Promise<string> => {
+    const folder = folderOf(digest);
+    const seal = await readSeal(digest);
+    if (seal?.boot === boot && (await isThere(folder))) return folder;
+    const running =
+      rebuilding.get(digest) ??
+      rebuild(digest)
+        .catch(explainFull)
+        .finally(() => rebuilding.delete(digest));
+    rebuilding.set(digest, running);
+    return await running;
+  };
+
   return {
     async unpack(source, limits) {
       const { content } = await blobs.get(source);
-      const folder = await freshFolder();
+      const folder = await freshFolder().catch(explainFull);
       const aside = `${folder}.archive`;
       try {
         await unpackArchive(content, aside, new TreeWriter(folder, limits), limits);
@@ -125,46 +153,54 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
     discard: removeTree,
     async seal(folder) {
       const entries = await listTree(folder);
-      return await settle(folder, await digestOf(folder, entries), entries);
+      const digest = await digestOf(folder, entries);
+      const { sizeBytes, fileCount } = await turn(digest, async () => {
+        // A sweep may have come between.
+        if (!(await blobs.has(digest))) await digestOf(folder, entries);
+        return await settle(folder, digest, entries);
+      }).catch(explainFull);
+      return { digest, sizeBytes, fileCount };
     },
-    async locate(digest) {
-      const folder = folderOf(digest);
-      const seal = await readSeal(digest);
-      if (seal?.boot === boot && (await isThere(folder))) return folder;
-      const running = rebuilding.get(digest) ?? rebuild(digest).finally(() => rebuilding.delete(digest));
-      rebuilding.set(digest, running);
-      return await running;
-    },
+    locate,
     async info(digest) {
-      const seal = (await readSeal(digest)) ?? (await rebuild(digest).then(() => readSeal(digest)));
+      let seal = await readSeal(digest);
+      if (seal === undefined) {
+        await locate(digest);
+        seal = await readSeal(digest);
+      }
       if (seal === undefined) throw new VirgaError("not_found", `there is no artifact ${digest}`);
       return { digest: seal.digest, sizeBytes: seal.sizeBytes, fileCount: seal.fileCount };
     },
     async sweep(used, olderThanMs) {
       let removed = 0;
-      for (const name of await readdir(sealed)) {
-        const digest = name.slice(0, 64);
-        if (used.has(digest)) continue;
-        const age = clock.now() - ((await readSeal(digest))?.sealedAt ?? 0);
-        if (age < olderThanMs) continue;
-        // The seal first: a folder without one does not count.
-        await rm(join(sealed, `${digest}.json`), { force: true });
-        await removeTree(join(sealed, digest));
-        if (name === digest) {
+      const digests = new Set((await readdir(sealed)).map((name) => name.slice(0, 64)));
+      for (const digest of digests) {
+        if (used.has(digest) || !isDigest(digest)) continue;
+        await turn(digest, async () => {
+          const age = clock.now() - ((await readSeal(digest))?.sealedAt ?? 0);
+          if (age < olderThanMs) return;
+          // The seal first: a folder without one does not count.
+          await rm(`${folderOf(digest)}.json`, { force: true });
+          await removeTree(folderOf(digest));
           await blobs.delete(digest);
           removed++;
-        }
+        });
       }
       return removed;
     },
   };
 }
 
+function explainFull(thrown: unknown): never {
+  throw storageFull(thrown, "no room for the artifact") ?? thrown;
+}
+
 async function unpackTrusted(content: AsyncIterable<Uint8Array>, folder: string): Promise<void> {
-  class Trusted extends TreeWriter {
-    override async finish(): Promise<void> {}
-  }
-  await unpackArchive(content, `${folder}.archive`, new Trusted(folder, noLimits), noLimits);
+  await unpackArchive(content, `${folder}.archive`, new TreeWriter(folder, noLimits, true), noLimits);
+}
+
+function isDigest(text: string): boolean {
+  return /^[0-9a-f]{64}$/.test(text);
 }
 
 async function isThere(folder: string): Promise<boolean> {

@@ -20,7 +20,13 @@ export async function listTree(root: string): Promise<TreeEntry[]> {
     const names = (await readdir(join(root, folder))).sort();
     for (const name of names) {
       const path = folder === "" ? name : `${folder}/${name}`;
-      const stats = await lstat(join(root, path));
+      const stats = await lstat(join(root, path)).catch((error: NodeJS.ErrnoException) => {
+        // Bytes that are no UTF-8 were read as this character, and the name leads nowhere.
+        if (error.code !== "ENOENT" || !name.includes("\uFFFD")) throw error;
+        throw new VirgaError("build_failed", `the name of ${path} is no UTF-8`, {
+          fix: "Rename it, or remove it at the end of the build.",
+        });
+      });
       const kind = stats.isDirectory()
         ? "folder"
         : stats.isSymbolicLink()

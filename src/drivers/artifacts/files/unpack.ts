@@ -1,7 +1,7 @@
 import { createWriteStream } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
+import { crc32, createGunzip } from "node:zlib";
 import { createTarDecoder } from "modern-tar";
 import { open as openZip, type Entry, type ZipFile } from "yauzl";
 import { VirgaError } from "../../../core/errors.ts";
@@ -46,19 +46,29 @@ export async function unpackArchive(
     await writer.finish();
   } catch (error) {
     if (error instanceof VirgaError) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? "";
-    if (code === "ENOSPC" || code === "EDQUOT")
-      throw new VirgaError("storage_full", `no room to unpack the archive: ${(error as Error).message}`, {
-        cause: error,
-        fix: "Make room on the disk of the data folder.",
-      });
-    if (code === "EIO" || code === "EACCES" || code === "EROFS" || code === "EMFILE") throw error;
+    const full = storageFull(error, "no room to unpack the archive");
+    if (full !== undefined) throw full;
+    // Troubles of this machine, not of the archive.
+    if (["EIO", "EACCES", "EROFS", "EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? ""))
+      throw error;
     throw new VirgaError("invalid_archive", `the archive cannot be read: ${(error as Error).message}`, {
       field: "source",
       cause: error,
       fix: "Send a whole tar, tar.gz or zip archive.",
     });
+  } finally {
+    // Whoever stopped reading in the middle: the blob's file is not left open.
+    await source.return?.();
   }
+}
+
+export function storageFull(thrown: unknown, what: string): VirgaError | undefined {
+  const { code, message } = thrown as NodeJS.ErrnoException;
+  if (code !== "ENOSPC" && code !== "EDQUOT") return undefined;
+  return new VirgaError("storage_full", `${what}: ${message}`, {
+    cause: thrown,
+    fix: "Make room on the disk of the data folder.",
+  });
 }
 
 async function unpackTar(
@@ -113,7 +123,7 @@ async function unpackZip(path: string, writer: TreeWriter): Promise<void> {
       const type = mode & fileTypeMask;
       if (entry.fileName.endsWith("/")) await writer.folder(entry.fileName);
       else if (type === symbolicLinkType) await writer.symbolicLink(entry.fileName, await textOf(zip, entry));
-      else if (type === 0 || type === regularType) await writer.file(entry.fileName, mode, await contentOf(zip, entry));
+      else if (type === 0 || type === regularType) await writer.file(entry.fileName, mode, contentOf(zip, entry));
       else if (type !== folderType) throw refuse(entry.fileName, "is neither file, folder nor link");
     }
   } finally {
@@ -134,17 +144,27 @@ function nextEntry(zip: ZipFile): Promise<Entry | undefined> {
   });
 }
 
-function contentOf(zip: ZipFile, entry: Entry): Promise<Readable> {
-  return new Promise((opened, failed) =>
+/** Opened when it is first read: an entry that is refused leaves nothing open. */
+async function* contentOf(zip: ZipFile, entry: Entry): AsyncGenerator<Uint8Array> {
+  const stream = await new Promise<Readable>((opened, failed) =>
     zip.openReadStream(entry, (error, stream) => (error ? failed(error) : opened(stream))),
   );
+  let checksum = 0;
+  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+    checksum = crc32(chunk, checksum);
+    yield chunk;
+  }
+  if (checksum !== entry.crc32)
+    throw refuse(entry.fileName, "is damaged: its checksum is not the one the archive gives");
 }
 
 async function textOf(zip: ZipFile, entry: Entry): Promise<string> {
-  let text = "";
-  for await (const chunk of await contentOf(zip, entry)) {
-    text += String(chunk);
-    if (text.length > longestLinkTarget) throw refuse(entry.fileName, `is a link over ${longestLinkTarget} bytes`);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of contentOf(zip, entry)) {
+    size += chunk.byteLength;
+    if (size > longestLinkTarget) throw refuse(entry.fileName, `is a link over ${longestLinkTarget} bytes`);
+    chunks.push(chunk);
   }
-  return text;
+  return Buffer.concat(chunks).toString();
 }
