@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request as httpRequest } from "node:http";
@@ -96,6 +96,8 @@ export class Platform {
   async stop(): Promise<void> {
     await this.#end("SIGTERM");
     this.#agent.destroy();
+    // Artifacts are read-only; that stops an ordinary user from removing them, too.
+    spawnSync("chmod", ["-R", "u+w", this.home]);
     await rm(this.home, { recursive: true, force: true });
   }
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 
 /** One line of /proc/PID/stat, as far as the drivers need it. */
 export interface ProcessEntry {
@@ -59,6 +59,19 @@ export function descendants(processes: ReadonlyMap<number, ProcessEntry>, root: 
   return found;
 }
 
+/** As `descendants` of the present moment, from the kernel's lists of children: the cost is the tree's, not the host's. */
+export function processTree(root: number): ProcessEntry[] {
+  const found: ProcessEntry[] = [];
+  const open = [root];
+  for (let pid = open.pop(); pid !== undefined; pid = open.pop()) {
+    const entry = readProcess(pid);
+    if (entry === undefined) continue;
+    found.push(entry);
+    open.push(...childrenOf(pid));
+  }
+  return found;
+}
+
 /** Memory that a process alone is the reason for: anonymous and shared-memory pages, not mapped files. */
 export function residentBytes(pid: number): number {
   const status = readProcFile(pid, "status");
@@ -84,8 +97,13 @@ export function isRunning(pid: number, startTicks: number): boolean {
 
 /** The direct children of a process, from the kernel's own list where it keeps one. */
 export function childrenOf(pid: number): number[] {
-  const listed = readProcFile(pid, `task/${pid}/children`);
-  if (listed !== undefined) return listed.split(" ").filter(Boolean).map(Number);
+  if (keepsChildren) {
+    // Each thread has its own.
+    const threads = readFolder(`/proc/${pid}/task`);
+    return threads.flatMap((thread) =>
+      (readProcFile(pid, `task/${thread}/children`) ?? "").split(" ").filter(Boolean).map(Number),
+    );
+  }
   return [...readProcesses().values()].filter((entry) => entry.parent === pid).map((entry) => entry.pid);
 }
 
@@ -98,9 +116,17 @@ export function readProcFile(pid: number, name: string): string | undefined {
   }
 }
 
+/** Whether the kernel was built to keep those lists. */
+const keepsChildren = existsSync(`/proc/self/task/${process.pid}/children`);
+
 function processNames(): string[] {
+  return readFolder("/proc").filter((name) => name.charCodeAt(0) <= 57 && name.charCodeAt(0) >= 48);
+}
+
+/** Empty where there is no such folder (any more). */
+function readFolder(path: string): string[] {
   try {
-    return readdirSync("/proc").filter((name) => name.charCodeAt(0) <= 57 && name.charCodeAt(0) >= 48);
+    return readdirSync(path);
   } catch {
     return [];
   }

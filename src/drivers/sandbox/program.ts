@@ -17,8 +17,8 @@ export interface ProgramParts {
   readonly tree: ProcessTree;
   readonly expose: (hostDirectory: string) => Promise<string>;
   readonly pathOf: (target: string) => string;
-  /** Resolves when no process can be left that `tree` does not find. */
-  readonly emptied: Promise<void>;
+  /** Without a control group: ends what is left of it behind its exit. */
+  readonly emptied: () => Promise<void>;
   /** Gives back what the driver holds for it. Called once, when no process is left. */
   readonly release: () => Promise<void>;
 }
@@ -47,6 +47,7 @@ export class RunningProgram implements SandboxedProgram {
   /** Over the memory limit, as the watch saw it. */
   #overMemory = false;
   #peakBytes = 0;
+  #cpuMicros = 0;
   /** The last counters, once it has ended. */
   #final: ProgramUsage | undefined;
 
@@ -77,7 +78,9 @@ export class RunningProgram implements SandboxedProgram {
     const { cgroup, tree } = this.#parts;
     const measured = cgroup?.usage() ?? tree.usage();
     this.#peakBytes = Math.max(this.#peakBytes, measured.memoryPeakBytes);
-    return { ...measured, memoryPeakBytes: this.#peakBytes };
+    // Processes that have ended are in no list any more; a control group's counters only grow.
+    this.#cpuMicros = Math.max(this.#cpuMicros, measured.cpuMicros);
+    return { ...measured, cpuMicros: this.#cpuMicros, memoryPeakBytes: this.#peakBytes };
   }
 
   stop(graceMs: number): Promise<ExitReport> {
@@ -119,7 +122,7 @@ export class RunningProgram implements SandboxedProgram {
     const { cgroup, tree, emptied, release } = this.#parts;
     if (cgroup === undefined) {
       tree.kill();
-      await emptied;
+      await emptied();
     } else {
       for (let pauseMs = 1; cgroup.processes().length > 0; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
         cgroup.kill();

@@ -1,13 +1,6 @@
 import type { ProgramUsage, SandboxLimits } from "../../ports/sandbox.ts";
 import { keyedNumber, readControl } from "./cgroup-files.ts";
-import {
-  descendants,
-  proportionalBytes,
-  readProcesses,
-  residentBytes,
-  ticksPerSecond,
-  type ProcessEntry,
-} from "./process-table.ts";
+import { processTree, proportionalBytes, residentBytes, ticksPerSecond, type ProcessEntry } from "./process-table.ts";
 import type { RunningProgram } from "./program.ts";
 
 /**
@@ -65,9 +58,8 @@ export class Watch {
   }
 
   #look(): void {
-    const table = readProcesses();
     for (const [program, limits] of this.#programs) {
-      const tree = descendants(table, program.pid);
+      const tree = processTree(program.pid);
       // Also keeps the counters of a program that ends before the next look.
       if (program.measure().memoryBytes > limits.memoryMb * 2 ** 20 && exactBytes(tree) > limits.memoryMb * 2 ** 20)
         program.killOverMemory();
@@ -78,7 +70,7 @@ export class Watch {
 
 /** What a process and all below it use, from /proc. Memory that forked processes share is counted for each of them. */
 export function treeUsage(root: number): ProgramUsage {
-  const tree = descendants(readProcesses(), root);
+  const tree = processTree(root);
   const memoryBytes = tree.reduce((sum, { pid }) => sum + residentBytes(pid), 0);
   const ticks = tree.reduce((sum, { cpuTicks }) => sum + cpuTicks, 0);
   return { cpuMicros: Math.round((ticks * 1_000_000) / ticksPerSecond), memoryBytes, memoryPeakBytes: memoryBytes };

@@ -8,8 +8,8 @@ export interface View {
   readonly slot: string | undefined;
   readonly abilities: Abilities;
   readonly seccompDescriptor: number | undefined;
-  /** Open while any process of the sandbox lives. */
-  readonly syncDescriptor: number | undefined;
+  /** Where bwrap says which process is the first of the namespace. */
+  readonly infoDescriptor: number | undefined;
 }
 
 /** What this host's bwrap can do. */
@@ -42,7 +42,7 @@ export function bubblewrapArguments(spec: SandboxSpec, view: View): string[] {
     "--die-with-parent",
     ...["--cap-drop", "ALL"],
     ...(view.seccompDescriptor === undefined ? [] : ["--seccomp", String(view.seccompDescriptor)]),
-    ...(view.syncDescriptor === undefined ? [] : ["--sync-fd", String(view.syncDescriptor)]),
+    ...(view.infoDescriptor === undefined ? [] : ["--info-fd", String(view.infoDescriptor)]),
     ...view.system,
     ...["--proc", "/proc", "--dev", "/dev"],
     ...tmpfs("/dev/shm"),

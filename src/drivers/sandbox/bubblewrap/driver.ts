@@ -8,7 +8,7 @@ import type { Cgroup, Cgroups } from "../cgroup.ts";
 import type { HostUsers } from "../host-users.ts";
 import { launch, type Shell } from "../launcher.ts";
 import { givenUser } from "../mount-owners.ts";
-import { childrenOf } from "../process-table.ts";
+import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../process-table.ts";
 import { OutputPipes } from "../output-pipes.ts";
 import type { Pipes } from "../pipes.ts";
 import { RunningProgram } from "../program.ts";
@@ -99,8 +99,8 @@ class BubblewrapSandbox implements Sandbox {
 
       const argumentsDescriptor = 4;
       const seccompDescriptor = filter === undefined ? undefined : 5;
-      // With a control group its list says when the last process is gone.
-      const syncDescriptor = cgroup === undefined ? (filter === undefined ? 5 : 6) : undefined;
+      // With a control group its list says when the last process is gone; else the end of the namespace's first process.
+      const infoDescriptor = cgroup === undefined ? (filter === undefined ? 5 : 6) : undefined;
       const limitsInside = cgroup?.limitsProcesses !== true && user === undefined;
       const child = await launch(
         {
@@ -124,7 +124,7 @@ class BubblewrapSandbox implements Sandbox {
             spec.channel === "link" ? "pipe" : "ignore",
             "pipe",
             ...(filter === undefined ? [] : [filter]),
-            ...(syncDescriptor === undefined ? [] : ["pipe" as const]),
+            ...(infoDescriptor === undefined ? [] : ["pipe" as const]),
           ],
           closes: spec.channel === "link" ? [] : [3],
         },
@@ -135,7 +135,7 @@ class BubblewrapSandbox implements Sandbox {
         slot: slot?.directory,
         abilities: this.#abilities,
         seccompDescriptor,
-        syncDescriptor,
+        infoDescriptor,
       });
       const argumentsPipe = child.stdio[argumentsDescriptor] as Writable;
       // A bwrap that is gone already says so by its exit.
@@ -143,6 +143,10 @@ class BubblewrapSandbox implements Sandbox {
       argumentsPipe.end(`${parameters.join("\0")}\0`);
 
       const pid = child.pid!;
+      const first =
+        infoDescriptor === undefined
+          ? undefined
+          : readFirst((child.stdio as readonly unknown[])[infoDescriptor] as Readable);
       const program = new RunningProgram({
         id: spec.id,
         child,
@@ -161,10 +165,7 @@ class BubblewrapSandbox implements Sandbox {
         },
         expose: (directory) => exposeIn(slot, directory),
         pathOf: (target) => target,
-        emptied:
-          syncDescriptor === undefined
-            ? Promise.resolve()
-            : untilEnd((child.stdio as readonly unknown[])[syncDescriptor] as Readable),
+        emptied: () => goneFrom(first),
         release,
       });
       this.#running.add(program);
@@ -255,14 +256,28 @@ function removeGroup(cgroup: Cgroup): void {
   cgroup.remove();
 }
 
-function untilEnd(stream: Readable): Promise<void> {
+/** The first process of the namespace, which bwrap names as soon as it is there; undefined where it came not so far. */
+function readFirst(info: Readable): Promise<ProcessEntry | undefined> {
   return new Promise((resolve) => {
-    stream
-      .once("end", resolve)
-      .once("close", resolve)
-      .once("error", () => resolve());
-    stream.resume();
+    let text = "";
+    info.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      const pid = /"child-pid": *(\d+)/.exec(text)?.[1];
+      if (pid !== undefined) resolve(readProcess(Number(pid)));
+    });
+    info.once("close", () => resolve(undefined));
+    info.once("error", () => resolve(undefined));
   });
+}
+
+/** The kernel lets it end only when every other process of the namespace has. */
+async function goneFrom(first: Promise<ProcessEntry | undefined> | undefined): Promise<void> {
+  const process = await first;
+  if (process === undefined) return;
+  for (let pauseMs = 1; isRunning(process.pid, process.startTicks); pauseMs = Math.min(2 * pauseMs, 20)) {
+    killQuietly(process.pid);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
 }
 
 function killQuietly(pid: number): void {

@@ -4,7 +4,7 @@ import type { Cgroups } from "../cgroup.ts";
 import type { HostUsers } from "../host-users.ts";
 import { launch, type Shell } from "../launcher.ts";
 import { givenUser } from "../mount-owners.ts";
-import { descendants, readProcesses } from "../process-table.ts";
+import { processTree } from "../process-table.ts";
 import { OutputPipes } from "../output-pipes.ts";
 import type { Pipes } from "../pipes.ts";
 import { RunningProgram } from "../program.ts";
@@ -79,7 +79,7 @@ class ProcessSandbox implements Sandbox {
         tree: treeOf(child.pid!),
         expose: (directory) => Promise.resolve(directory),
         pathOf: (target) => spec.mounts.find((mount) => mount.target === target)?.source ?? target,
-        emptied: Promise.resolve(),
+        emptied: () => Promise.resolve(),
         release,
       });
       this.#running.add(program);
@@ -108,7 +108,7 @@ function treeOf(pid: number): { main(): number; kill(): void; usage(): ReturnTyp
   return {
     main: () => pid,
     kill() {
-      const below = descendants(readProcesses(), pid).map((entry) => entry.pid);
+      const below = processTree(pid).map((entry) => entry.pid);
       // The group holds what lost its parent; the tree holds what made a group of its own.
       for (const target of [-pid, ...below]) killQuietly(target);
     },
