@@ -1,7 +1,9 @@
 import { VirgaError } from "../core/errors.ts";
 import type { Revision } from "../core/model.ts";
+import type { Autoscaler } from "../core/scaling/autoscaler.ts";
 import { smoothed } from "../core/scaling/demand.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { CallLoad } from "./scaler-load.ts";
 import { type PoolCall, retireGraceMs, type Worker } from "./worker.ts";
 
 /** What a fleet asks of the machine that it is on. */
@@ -33,6 +35,8 @@ export class Fleet {
   serving = true;
   /** True: dropped from the pool; a later call gets a new fleet. */
   closed = false;
+  /** A trial start of it has succeeded: it is a new revision. */
+  fresh = false;
   /** Trial starts under way. */
   trials = 0;
   onTrialLog: ((line: string) => void) | undefined;
@@ -42,6 +46,14 @@ export class Fleet {
   notBefore = 0;
   typicalRunMs: number | undefined;
   typicalStartMs: number | undefined;
+  /** Its policy is asked at intervals, by the scaler; the four that follow are the scaler's. */
+  readonly periodic: boolean;
+  autoscaler: Autoscaler | undefined;
+  /** Counts calls for it. */
+  load: CallLoad | undefined;
+  /** Instances that there should be, and why; undefined where demand says so. */
+  target: number | undefined;
+  why = "";
   /** Why no instance is being started for those that wait. */
   obstacle: string | undefined;
   /** True: only time can change what was decided about starts. */
@@ -54,6 +66,7 @@ export class Fleet {
     this.key = `${revision.namespace}/${revision.name}@${revision.number}`;
     this.revision = revision;
     this.machine = machine;
+    this.periodic = (revision.config.scaling.policy ?? "demand") !== "demand";
     this.lastUsed = machine.clock.monotonic();
   }
 
@@ -63,6 +76,7 @@ export class Fleet {
     const open = this.#open;
     if (open.length > 0) {
       const worker = open[open.length - 1]!;
+      this.load?.arrive(this.machine.clock.monotonic());
       this.#admit(worker, call);
       return worker;
     }
@@ -84,13 +98,16 @@ export class Fleet {
   /** Into the line, whatever its length. */
   join(call: PoolCall): void {
     call.waitingSince = this.machine.clock.monotonic();
+    this.load?.arrive(call.waitingSince);
     this.line.add(call);
     this.machine.hungry(this);
   }
 
   /** Out of the line again; false where the call did not stand in it. */
   leave(call: PoolCall): boolean {
-    return this.line.delete(call);
+    if (!this.line.delete(call)) return false;
+    this.load?.leave(this.machine.clock.monotonic());
+    return true;
   }
 
   /** A started instance joins and takes from the line. */
@@ -114,6 +131,7 @@ export class Fleet {
     worker.served++;
     worker.idleSince = now;
     this.lastUsed = now;
+    this.load?.leave(now);
     if (runMs !== undefined) this.typicalRunMs = smoothed(this.typicalRunMs, runMs);
     if (worker.state === "gone") return;
     if (this.line.size > 0 && (worker.state === "ready" || (worker.state === "retiring" && !this.serving))) {
@@ -125,7 +143,7 @@ export class Fleet {
       if (worker.calls.size === 0) this.machine.idle(worker);
     } else if (worker.calls.size === 0) {
       if (worker.state === "condemned") this.machine.stop(worker, "it had to be replaced", 0);
-      else this.machine.stop(worker, "it was replaced", retireGraceMs);
+      else this.machine.stop(worker, worker.parting, retireGraceMs);
     }
   }
 
@@ -148,9 +166,14 @@ export class Fleet {
     for (const call of this.line) {
       if (left <= 0) return;
       left--;
-      this.line.delete(call);
+      this.leave(call);
       call.refused(error);
     }
+  }
+
+  /** Instances that there should be without a call. */
+  get floor(): number {
+    return Math.max(this.min, this.target ?? 0);
   }
 
   /** Instances that serve or could. */

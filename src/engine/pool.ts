@@ -3,7 +3,9 @@ import { VirgaError, asVirgaError } from "../core/errors.ts";
 import { reasonToStop, worthOfKeeping } from "../core/keep-alive.ts";
 import type { FunctionId, FunctionState, Revision } from "../core/model.ts";
 import { type Evictable, type Placement, place } from "../core/placement.ts";
-import { decideStarts, startBackoffMs, startFailuresToGiveUp } from "../core/scaling/demand.ts";
+import { decideStarts, type ScaleDecision, startBackoffMs, startFailuresToGiveUp } from "../core/scaling/demand.ts";
+import { decideTowards, surplus } from "../core/scaling/target.ts";
+import type { Verdict } from "../core/scaling/verdict.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { Instance } from "../ports/runtime.ts";
@@ -11,6 +13,7 @@ import type { ExitReport } from "../ports/sandbox.ts";
 import type { Functions, History, InstanceView, PoolView, Secrets } from "./engine.ts";
 import { Fleet, type Machine, shuttingDown } from "./fleet.ts";
 import { FleetIndex, sameProgram } from "./fleet-index.ts";
+import { type Scaled, Scaler } from "./scaler.ts";
 import { ScalingLog } from "./scaling-log.ts";
 import { Starter, type StarterOptions } from "./starter.ts";
 import { type Nursery, type Prewarm, type StemCell, StemCells } from "./stem-cells.ts";
@@ -54,7 +57,7 @@ export function createPool(options: PoolOptions): Pool {
   return new InstancePool(options);
 }
 
-class InstancePool implements Pool, Machine, Nursery {
+class InstancePool implements Pool, Machine, Nursery, Scaled {
   readonly clock: Clock;
   readonly log: Log;
   readonly starter: Starter;
@@ -65,6 +68,7 @@ class InstancePool implements Pool, Machine, Nursery {
   readonly #hungry = new Set<Fleet>();
   readonly #stemCells: StemCells;
   readonly #scalingLog = new ScalingLog();
+  readonly #scaler: Scaler;
   readonly #stops = new Set<Promise<unknown>>();
   /** The newest state of each function that is being followed. */
   readonly #reconciling = new Map<string, FunctionState>();
@@ -85,6 +89,7 @@ class InstancePool implements Pool, Machine, Nursery {
     this.#maxStarts = options.budget.starts ?? 2 * availableParallelism();
     this.starter = new Starter(options);
     this.#stemCells = new StemCells(this, options.prewarm);
+    this.#scaler = new Scaler(this);
     this.#unsubscribe = [
       options.functions.onChange((id, state) => {
         this.reconcile(id, state).catch((thrown: unknown) => {
@@ -120,6 +125,7 @@ class InstancePool implements Pool, Machine, Nursery {
     fleet.onTrialLog = onLog;
     try {
       await new Trial(this.#options.identify(), fleet).run(signal);
+      fleet.fresh = true;
     } finally {
       fleet.trials--;
       fleet.onTrialLog = undefined;
@@ -149,22 +155,30 @@ class InstancePool implements Pool, Machine, Nursery {
       fleet.serving = reached.has(fleet.revision.number);
       if (fleet.serving) continue;
       fleet.min = 0;
+      this.#disregard(fleet);
       for (const worker of fleet.workers) worker.retire("its revision has no traffic any more");
     }
     for (const number of reached) {
       const revision = await this.#options.functions.revision(id, number);
-      if (revision === undefined || revision.config.scaling.min === 0 || this.draining) continue;
+      if (revision === undefined || this.draining) continue;
+      const { min, policy } = revision.config.scaling;
+      const demand = (policy ?? "demand") === "demand";
+      // The others begin at the first call.
+      const early = min > 0 || policy === "schedule" || policy === "expression";
+      if (!early && (demand || this.#fleets.numbered(revision) === undefined)) continue;
       // Overtaken by a newer change while it read.
       if (this.#reconciling.get(key) !== state) return;
       const fleet = this.fleetOf(revision);
-      fleet.min = revision.config.scaling.min;
-      this.hungry(fleet);
+      fleet.min = min;
+      this.#scaler.follow(fleet, fleet.fresh);
+      if (early) this.hungry(fleet);
     }
     if (this.#reconciling.get(key) === state) this.#reconciling.delete(key);
   }
 
   async drain(graceMs: number): Promise<void> {
     this.draining = true;
+    this.#scaler.stop();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     const began = this.clock.monotonic();
     if (!this.#quiet()) {
@@ -178,6 +192,7 @@ class InstancePool implements Pool, Machine, Nursery {
     const left = Math.max(0, Math.min(retireGraceMs, graceMs - (this.clock.monotonic() - began)));
     for (const fleet of this.#fleets.all()) {
       fleet.min = 0;
+      this.#scaler.forget(fleet);
       fleet.refuseLine(shuttingDown());
       for (const worker of fleet.workers) this.stop(worker, "the platform is shutting down", left);
     }
@@ -207,6 +222,20 @@ class InstancePool implements Pool, Machine, Nursery {
     }
     if (this.draining && this.#quiet()) this.#whenQuiet?.();
     this.#wake(idleTickMs);
+  }
+
+  trim(fleet: Fleet, count: number, reason: string): void {
+    const now = this.clock.monotonic();
+    const candidates = [...fleet.workers]
+      .filter(({ state }) => state === "ready")
+      .map((item) => ({ item, running: item.calls.size, idleMs: now - item.idleSince }));
+    for (const worker of surplus(candidates, count)) worker.retire(reason);
+  }
+
+  note(fleet: Fleet, { desired, reasons }: Verdict): void {
+    const present = fleet.workers.size + fleet.starting.size;
+    const reason = `${fleet.revision.config.scaling.policy}: ${reasons.join("; ")}`;
+    this.#scalingLog.stand(fleet.revision, { at: this.clock.now(), from: present, to: desired ?? present, reason });
   }
 
   stop(worker: Worker, reason: string, graceMs: number): void {
@@ -303,19 +332,9 @@ class InstancePool implements Pool, Machine, Nursery {
   #startOne(fleet: Fleet): boolean {
     const now = this.clock.monotonic();
     const { config } = fleet.revision;
-    const first = fleet.line.values().next().value;
-    const { start, reason } = decideStarts({
-      waiting: fleet.line.size,
-      oldestWaitMs: first === undefined ? 0 : now - first.waitingSince,
-      ready: fleet.ready,
-      starting: fleet.starting.size,
-      concurrency: config.limits.concurrency,
-      min: fleet.min,
-      failures: fleet.failures,
-      max: config.scaling.max,
-      typicalRunMs: fleet.typicalRunMs,
-      typicalStartMs: fleet.typicalStartMs,
-    });
+    // A trial start is the deploy's, whatever the policy.
+    if (fleet.trials === 0 && fleet.serving) this.#scaler.attend(fleet);
+    const { start, reason } = this.#missing(fleet, now);
     if (start === 0) {
       fleet.obstacle = reason;
       fleet.patient = fleet.line.size > fleet.starting.size * config.limits.concurrency;
@@ -339,6 +358,25 @@ class InstancePool implements Pool, Machine, Nursery {
     return true;
   }
 
+  #missing(fleet: Fleet, now: number): ScaleDecision {
+    const { limits, scaling } = fleet.revision.config;
+    const waiting = fleet.line.size;
+    const counts = { waiting, ready: fleet.ready, starting: fleet.starting.size, failures: fleet.failures };
+    if (fleet.target !== undefined && fleet.trials === 0) {
+      return decideTowards({ ...counts, target: fleet.target, why: fleet.why });
+    }
+    const first = fleet.line.values().next().value;
+    return decideStarts({
+      ...counts,
+      oldestWaitMs: first === undefined ? 0 : now - first.waitingSince,
+      concurrency: limits.concurrency,
+      min: fleet.min,
+      max: scaling.max,
+      typicalRunMs: fleet.typicalRunMs,
+      typicalStartMs: fleet.typicalStartMs,
+    });
+  }
+
   /** True: the memory is taken for one more instance of the fleet. */
   #makeRoom(fleet: Fleet): boolean {
     const { memoryMb } = fleet.revision.config.limits;
@@ -346,7 +384,8 @@ class InstancePool implements Pool, Machine, Nursery {
     const placement: Placement<Worker | StemCell> = place(
       memoryMb,
       { ...this.#machine, budgetMb: budget.memoryMb, budgetInstances: budget.instances },
-      () => this.#evictable(fleet),
+      // What nobody waits for takes nothing from others, but for the floor that was asked for.
+      () => (fleet.line.size > 0 || fleet.ready < fleet.min ? this.#evictable(fleet) : []),
     );
     if (placement.kind === "start") {
       this.#take(memoryMb);
@@ -354,6 +393,8 @@ class InstancePool implements Pool, Machine, Nursery {
     }
     fleet.obstacle = placement.reason;
     fleet.patient = true;
+    // Its policy asks again at the next tick.
+    if (fleet.line.size === 0 && fleet.target !== undefined) this.#hungry.delete(fleet);
     if (placement.kind === "never") {
       this.#hungry.delete(fleet);
       fleet.refuseLine(
@@ -470,7 +511,7 @@ class InstancePool implements Pool, Machine, Nursery {
         fleet.refuseLine(shown, fleet.revision.config.limits.concurrency);
       }
     }
-    if (fleet.line.size > 0 || fleet.min > 0) this.hungry(fleet);
+    if (fleet.line.size > 0 || fleet.floor > 0) this.hungry(fleet);
   }
 
   // Ending.
@@ -501,7 +542,7 @@ class InstancePool implements Pool, Machine, Nursery {
     worker.state = "gone";
     worker.forget();
     worker.fleet.dismiss(worker);
-    if (worker.fleet.min > 0) this.hungry(worker.fleet);
+    if (worker.fleet.floor > 0) this.hungry(worker.fleet);
     if (this.draining && this.#quiet()) this.#whenQuiet?.();
   }
 
@@ -509,15 +550,22 @@ class InstancePool implements Pool, Machine, Nursery {
     this.#fleets.close(fleet);
     fleet.serving = false;
     fleet.min = 0;
+    this.#disregard(fleet);
     for (const worker of fleet.workers) worker.retire(reason);
     this.#wake(idleTickMs);
+  }
+
+  #disregard(fleet: Fleet): void {
+    if (!fleet.periodic) return;
+    this.#scaler.forget(fleet);
+    this.#scalingLog.stand(fleet.revision);
   }
 
   #secretChanged(namespace: string, name: string): void {
     for (const fleet of this.#fleets.all()) {
       if (fleet.revision.namespace !== namespace || !fleet.revision.config.secrets.includes(name)) continue;
       for (const worker of fleet.workers) worker.retire(`secret ${name} was changed`);
-      if (fleet.min > 0) this.hungry(fleet);
+      if (fleet.floor > 0) this.hungry(fleet);
     }
   }
 
@@ -542,7 +590,8 @@ class InstancePool implements Pool, Machine, Nursery {
       if (fleet.workers.size > 0) {
         instances = true;
         this.#reap(fleet, now);
-      } else if (fleet.empty && (fleet.closed || (fleet.min === 0 && now - fleet.lastUsed > forgetAfterMs))) {
+      } else if (fleet.empty && (fleet.closed || this.#forgettable(fleet, now))) {
+        if (!fleet.closed) this.#disregard(fleet);
         this.#fleets.remove(fleet);
       }
     }
@@ -552,7 +601,13 @@ class InstancePool implements Pool, Machine, Nursery {
     else if (this.#fleets.all().size > 0) this.#wake(emptyTickMs);
   }
 
+  #forgettable(fleet: Fleet, now: number): boolean {
+    return fleet.min === 0 && !this.#scaler.keeps(fleet) && now - fleet.lastUsed > forgetAfterMs;
+  }
+
   #reap(fleet: Fleet, now: number): void {
+    // Its policy says who goes.
+    if (fleet.target !== undefined) return;
     const { keepAliveMs } = fleet.revision.config.scaling;
     let { ready } = fleet;
     // In the order of their start: of equally idle ones the oldest goes.

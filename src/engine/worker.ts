@@ -49,6 +49,8 @@ export class Worker {
   /** No call has used it yet: the first one was what its start was for. */
   fresh = true;
   served = 0;
+  /** Why it retires. */
+  parting = "it was replaced";
   /** `clock.monotonic()`; counts while `calls` is empty. */
   idleSince: number;
   /** CPU time that is accounted for already: the start's and that of the calls that were measured. */
@@ -115,6 +117,7 @@ export class Worker {
   retire(reason: string): void {
     if (this.state !== "ready") return;
     this.state = "retiring";
+    this.parting = reason;
     this.fleet.shut(this);
     if (this.calls.size === 0) this.fleet.machine.stop(this, reason, retireGraceMs);
   }

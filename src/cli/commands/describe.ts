@@ -1,3 +1,4 @@
+import type { Scaling } from "../../core/model.ts";
 import type { DescribedFunction } from "../api.ts";
 import { command, functionArgument, outputOption } from "../command.ts";
 import { functionPath } from "../deployment.ts";
@@ -8,7 +9,10 @@ export const describe = command({
   name: "describe",
   summary: "everything about a function: settings, traffic, instances, scaling decisions",
   arguments: { function: functionArgument },
-  options: { output: outputOption },
+  options: {
+    scaling: { kind: "flag", summary: "only how it scales: its policy, and why instances started and stopped" },
+    output: outputOption,
+  },
   async run({ client, terminal, namespace }, given, options) {
     const described = await client.get<DescribedFunction>(functionPath(namespace, given.function));
     if (options.output === "json" || options.output === "yaml") {
@@ -18,6 +22,17 @@ export const describe = command({
     const { config, build } = revision;
     const { limits, scaling } = config;
     const now = Date.now();
+    const reasons = decisions.map((one) => `${formatAge(one.at, now)} ago: ${one.from} → ${one.to}, ${one.reason}`);
+    if (options.scaling) {
+      printFields(terminal, {
+        name: `${state.namespace}/${state.name}`,
+        scaling: scalingLine(scaling),
+        policy: policyLines(scaling),
+        instances: `${instances.length}, ${waiting} calls waiting`,
+        decisions: listed(reasons, "\n") ?? "none yet",
+      });
+      return undefined;
+    }
     printFields(terminal, {
       name: `${state.namespace}/${state.name}`,
       description: config.description,
@@ -37,7 +52,7 @@ export const describe = command({
         `${limits.concurrency} calls at once in each instance, ${limits.queueLength} may wait`,
         `request ${formatSize(limits.requestBytes)}, answer ${formatSize(limits.responseBytes)}, log ${formatSize(limits.logBytes)}`,
       ].join("\n"),
-      scaling: `${scaling.min} to ${scaling.max} instances, kept ${formatDuration(scaling.keepAliveMs)} when idle`,
+      scaling: scalingLine(scaling),
       network: config.network,
       environment: listed(Object.keys(config.environment)),
       secrets: listed(config.secrets),
@@ -52,14 +67,24 @@ export const describe = command({
               )
               .join("\n"),
       waiting: waiting > 0 ? `${waiting} calls` : undefined,
-      decisions: listed(
-        decisions.slice(0, 5).map((one) => `${formatAge(one.at, now)} ago: ${one.from} → ${one.to}, ${one.reason}`),
-        "\n",
-      ),
+      decisions: listed(reasons.slice(0, 5), "\n"),
     });
     return undefined;
   },
 });
+
+function scalingLine({ min, max, keepAliveMs, policy = "demand" }: Scaling): string {
+  return `${min} to ${max} instances by ${policy}, kept ${formatDuration(keepAliveMs)} when idle`;
+}
+
+/** The settings of the policy that is used, one a line. */
+function policyLines(scaling: Scaling): string | undefined {
+  const group = scaling.policy === "demand" ? undefined : scaling[scaling.policy];
+  return listed(
+    Object.entries(group ?? {}).map(([key, value]) => `${key}: ${JSON.stringify(value)}`),
+    "\n",
+  );
+}
 
 function listed(words: readonly string[], separator = ", "): string | undefined {
   return words.length === 0 ? undefined : words.join(separator);

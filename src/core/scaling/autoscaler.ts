@@ -167,6 +167,9 @@ class ScheduleAutoscaler implements Autoscaler {
   readonly needsCpu = false;
   readonly #scaling: Scaling;
   readonly #schedule: Schedule;
+  /** The minute that was last looked up, and what it says. */
+  #minute: number | undefined;
+  #verdict: Verdict = { desired: undefined, reasons: [] };
 
   constructor(scaling: Scaling, schedule: Schedule) {
     this.#scaling = scaling;
@@ -182,9 +185,13 @@ class ScheduleAutoscaler implements Autoscaler {
   }
 
   decide({ epochMs }: Moment): Verdict {
+    const minute = Math.floor(epochMs / 60_000);
+    if (minute === this.#minute) return this.#verdict;
     const { min, max } = this.#scaling;
     const floor = scheduledFloor(this.#schedule, epochMs);
-    return { desired: bounded(floor.min, min, max), reasons: [floor.reason] };
+    this.#minute = minute;
+    this.#verdict = { desired: bounded(floor.min, min, max), reasons: [floor.reason] };
+    return this.#verdict;
   }
 
   sleeps(): boolean {
