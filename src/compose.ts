@@ -76,7 +76,12 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const { records, journal, queue } = store;
   const [blobs, sandbox] = await Promise.all([
     openFileBlobs({ directory: folder.blobs, clock }),
-    createSandbox({ choice: options.sandbox, stateDirectory: folder.instances, log }),
+    createSandbox({
+      choice: options.sandbox,
+      stateDirectory: folder.instances,
+      log,
+      toolFolders: configuration.toolFolders,
+    }),
   ]);
   const artifacts = await openFileArtifacts({ directory: folder.artifacts, blobs, clock });
   const runtimes = createRuntimes(folder.tools, log);

@@ -49,6 +49,8 @@ const schema = z
         { runtime: "node", memoryMb: defaultLimits.memoryMb, cpus: defaultLimits.cpus, count: 2, network: "host" },
         { runtime: "python", memoryMb: defaultLimits.memoryMb, cpus: defaultLimits.cpus, count: 1, network: "host" },
       ]),
+    /** Folders of the host that functions see beside `/usr`, read-only and at the same path: tools that lie elsewhere. */
+    toolFolders: z.array(z.string().startsWith("/")).default([]),
     builds: z
       .strictObject({
         timeoutSeconds: z.number().positive().default(600),

@@ -30,6 +30,11 @@ export function packageDirectory(): string {
   return directory;
 }
 
+/** How this program is called from a shell: in a checkout it is on no PATH. */
+export function ownName(): string {
+  return existsSync(join(packageDirectory(), "src", "compose.ts")) ? "npx virga" : "virga";
+}
+
 export function packageVersion(): string {
   return (JSON.parse(readFileSync(join(packageDirectory(), "package.json"), "utf8")) as { version: string }).version;
 }

@@ -1,6 +1,6 @@
 import { command } from "../command.ts";
 import { deployExamples } from "../examples.ts";
-import { packageVersion } from "../locations.ts";
+import { ownName, packageVersion } from "../locations.ts";
 import { sandboxes, startPlatform } from "../platform.ts";
 
 export const up = command({
@@ -29,7 +29,7 @@ export const up = command({
       terminal.print(`  Token   ${platform.tokenFile}`);
       if (options.examples) await deployExamples(terminal, platform, namespace, signal);
       terminal.print("");
-      terminal.print("Next: virga new hello && virga deploy hello. Ctrl-C stops the platform.");
+      terminal.print(`Next: ${ownName()} new hello && ${ownName()} deploy hello. Ctrl-C stops the platform.`);
       await aborted(signal);
       terminal.note("stopping: calls that run may end; press Ctrl-C again to stop at once");
     } finally {

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
 import type { Log } from "../../ports/log.ts";
@@ -20,7 +20,7 @@ export interface SandboxOptions {
   readonly stateDirectory: string;
   readonly log: Log;
   /** Folders of the host that programs see too, read-only: tools that lie outside of `/usr`. */
-  readonly extraFolders?: readonly string[];
+  readonly toolFolders?: readonly string[];
 }
 
 /** The sandbox of this host. Rejects with `unavailable` where bubblewrap is asked for and cannot run. */
@@ -28,8 +28,16 @@ export async function createSandbox({
   choice,
   stateDirectory,
   log,
-  extraFolders = [],
+  toolFolders = [],
 }: SandboxOptions): Promise<Sandbox> {
+  for (const path of toolFolders) {
+    if (!existsSync(path)) {
+      throw new VirgaError("invalid_field", `toolFolders: ${path} is not on this host`, {
+        field: "toolFolders",
+        fix: "Correct the path in the configuration, or take it out.",
+      });
+    }
+  }
   const asRoot = process.getuid?.() === 0;
   mkdirSync(stateDirectory, { recursive: true });
   if (asRoot) checkPassable(stateDirectory);
@@ -44,7 +52,7 @@ export async function createSandbox({
   let reason = "it was asked for";
   if (choice !== "process") {
     try {
-      return withHome(await openBubblewrap({ ...means, home, extraFolders }), home);
+      return withHome(await openBubblewrap({ ...means, home, toolFolders }), home);
     } catch (error) {
       if (choice === "bubblewrap" || !(error instanceof VirgaError) || error.code !== "unavailable") throw error;
       reason = `${error.message} (${error.detail.fix})`;

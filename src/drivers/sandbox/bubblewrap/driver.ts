@@ -27,7 +27,7 @@ export interface BubblewrapOptions {
   readonly cgroups: Cgroups | undefined;
   readonly users: HostUsers | undefined;
   /** Folders of the host that programs see beside the system's, read-only, at the same path. */
-  readonly extraFolders: readonly string[];
+  readonly toolFolders: readonly string[];
 }
 
 /** Tries bubblewrap once. Rejects with `unavailable` where it is not there or cannot enclose a program. */
@@ -57,7 +57,7 @@ class BubblewrapSandbox implements Sandbox {
     writeFileSync(accounts.group, groupText, { mode: 0o644 });
     this.#system = [
       ...systemArguments(accounts),
-      ...options.extraFolders.flatMap((folder) => ["--ro-bind", folder, folder]),
+      ...options.toolFolders.flatMap((folder) => ["--ro-bind", folder, folder]),
     ];
     const filter = seccompFilter();
     if (filter !== undefined) {
