@@ -82,7 +82,8 @@ export function describeArtifacts(name: string, open: OpenDriver<ArtifactsAndBlo
       if (format.startsWith("zip") && entries.some(({ kind }) => kind === "hardLink")) continue;
       guarantee(`a ${format} with ${trick} is refused by name, and leaves nothing`, async ({ port }) => {
         const { artifacts, blobs, directory } = port;
-        await mkdir(join(directory, "victim"));
+        // Where the links that climb out would lead.
+        for (const outside of [directory, dirname(directory)]) await mkdir(join(outside, "victim"));
         const source = await put(blobs, archiveOf([file("before"), ...entries, file("behind")]));
         const before = await treeOf(dirname(directory));
         const error = await rejects(artifacts.unpack(source, plenty), "invalid_archive");

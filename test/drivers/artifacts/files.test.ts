@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { openFileArtifacts } from "../../../src/drivers/artifacts/files/artifacts.ts";
 import { openFileBlobs } from "../../../src/drivers/blobs/files/blobs.ts";
 import { systemClock } from "../../../src/drivers/host/clock.ts";
@@ -99,6 +101,33 @@ test("files in the store that are no artifacts are left alone", async () => {
   assert.equal(await artifacts.sweep(new Set(), 0), 1);
   assert.deepEqual(readdirSync(join(directory, "sealed")), ["lost+found"]);
 });
+
+test(
+  "a refused archive leaves no file open",
+  { skip: existsSync("/proc/self/fd") ? false : "counts open files in /proc" },
+  async () => {
+    const { artifacts, blobs } = await openIn(join(folder, String(folders++)));
+    const entries = [
+      { name: "../evil", kind: "file" as const },
+      { name: "large", kind: "file" as const, content: randomBytes(3_000_000) },
+    ];
+    const archives = [
+      tarOf(entries),
+      gzipSync(tarOf(entries)),
+      gzipSync(tarOf(entries.slice(0, 1))),
+      Buffer.from("\x1f\x8b no gzip", "latin1"),
+      zipOf(entries.toReversed()),
+      zipOf([...entries, ...entries]),
+    ];
+    const sources: string[] = [];
+    for (const archive of archives) sources.push((await blobs.put(stream([archive]))).digest);
+    const before = readdirSync("/proc/self/fd").length;
+    for (let round = 0; round < 10; round++)
+      for (const source of sources)
+        await rejects(artifacts.unpack(source, { maxBytes: 10_000_000, maxFiles: 9 }), "invalid_archive");
+    assert.ok(readdirSync("/proc/self/fd").length <= before + 1);
+  },
+);
 
 test(
   "a name that is no UTF-8 is refused when it is sealed, by its path",

@@ -45,23 +45,19 @@ after(() => {
   // No reader of a refused archive was left open.
   assert.ok(open <= filesOpen + 2, `${open} open files, ${filesOpen} at the start`);
 });
-  rmSync(contents, { recursive: true });
-});
 
 const segment = fc.constantFrom("a", "b", "c", "..", ".", "", "victim", "ä", "a\\b", "x".repeat(120), "\0", "C:");
 const path = fc.array(segment, { minLength: 1, maxLength: 5 }).map((segments) => segments.join("/"));
 const tamePath = fc
   .array(fc.constantFrom("a", "b", "c", "d"), { minLength: 1, maxLength: 3 })
   .map((segments) => segments.join("/"));
+const climbing = fc
+  .array(fc.constantFrom("..", "..", "a", "b", "."), { minLength: 1, maxLength: 5 })
+  .map((segments) => segments.join("/"));
 const name = fc.oneof({ weight: 6, arbitrary: tamePath }, { weight: 1, arbitrary: path });
 const target = fc.oneof(
   { weight: 3, arbitrary: tamePath },
-  {
-    weight: 2,
-    arbitrary: fc
-      .array(fc.constantFrom("..", "a", "b", "."), { minLength: 1, maxLength: 4 })
-      .map((segments) => segments.join("/")),
-  },
+  { weight: 2, arbitrary: climbing },
   { weight: 1, arbitrary: path },
 );
 const content = fc.oneof(
