@@ -66,7 +66,7 @@ export class Fleet {
     this.key = `${revision.namespace}/${revision.name}@${revision.number}`;
     this.revision = revision;
     this.machine = machine;
-    this.periodic = (revision.config.scaling.policy ?? "demand") !== "demand";
+    this.periodic = revision.config.scaling.policy !== "demand";
     this.lastUsed = machine.clock.monotonic();
   }
 

@@ -162,10 +162,9 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
       const revision = await this.#options.functions.revision(id, number);
       if (revision === undefined || this.draining) continue;
       const { min, policy } = revision.config.scaling;
-      const demand = (policy ?? "demand") === "demand";
       // The others begin at the first call.
       const early = min > 0 || policy === "schedule" || policy === "expression";
-      if (!early && (demand || this.#fleets.numbered(revision) === undefined)) continue;
+      if (!early && (policy === "demand" || this.#fleets.numbered(revision) === undefined)) continue;
       // Overtaken by a newer change while it read.
       if (this.#reconciling.get(key) !== state) return;
       const fleet = this.fleetOf(revision);

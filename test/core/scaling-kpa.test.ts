@@ -265,6 +265,9 @@ describe("kpa: to zero and back", () => {
     const at = (settings: typeof kpa, now: number): number | undefined =>
       settleKpaScale(settings, inactive(100_000, 60_000), input, now).desired;
     assert.equal(at(kpa, 100_000), 0);
+    const grace = (proxyingSince: number): number | undefined =>
+      settleKpaScale(kpa, inactive(100_000, proxyingSince), input, 100_000).desired;
+    assert.deepEqual([grace(70_001), grace(70_000)], [undefined, 0]);
     assert.deepEqual(
       [at({ ...kpa, retentionMs: 5000 }, 104_999), at({ ...kpa, retentionMs: 5000 }, 105_000)],
       [undefined, 0],

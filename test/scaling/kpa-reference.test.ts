@@ -24,7 +24,7 @@ describe("kpa beside Knative Serving's own packages", { skip: missingTools("go")
   before(() => (program = buildKpa()));
   after(() => rmSync(program, { force: true }));
 
-  test("the same numbers at every tick, whatever the settings, the load and the pods", () => {
+  test("the same numbers at every tick, whatever the settings, the load and the pods", (t) => {
     const cases = fc.sample(fc.record({ setup: setups(), trace: traces() }), { numRuns: 600, seed: 20_261_125 });
     const given = cases.map(({ setup, trace }) => asTrace(setup, trace));
     const runs = runKpa(program, given);
@@ -38,6 +38,9 @@ describe("kpa beside Knative Serving's own packages", { skip: missingTools("go")
       held += mine.held;
       invalid += run.ticks.filter(({ valid }) => !valid).length;
     }
+    t.diagnostic(
+      `${ticks} ticks of ${runs.length} traces, ${panics} in panic, ${held} delayed, ${invalid} without data`,
+    );
     // What was to be compared did come up.
     assert.ok(ticks > 30_000 && panics > 2000 && invalid > 100 && held > 100, String([ticks, panics, invalid, held]));
   });

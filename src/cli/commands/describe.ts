@@ -73,7 +73,7 @@ export const describe = command({
   },
 });
 
-function scalingLine({ min, max, keepAliveMs, policy = "demand" }: Scaling): string {
+function scalingLine({ min, max, keepAliveMs, policy }: Scaling): string {
   return `${min} to ${max} instances by ${policy}, kept ${formatDuration(keepAliveMs)} when idle`;
 }
 
