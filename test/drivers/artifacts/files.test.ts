@@ -116,6 +116,7 @@ test(
       gzipSync(tarOf(entries)),
       gzipSync(tarOf(entries.slice(0, 1))),
       Buffer.from("\x1f\x8b no gzip", "latin1"),
+      Buffer.from("no tar".repeat(1000)),
       zipOf(entries.toReversed()),
       zipOf([...entries, ...entries]),
     ];
