@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { join } from "node:path";
 
 /** Programs of the host that some suites need, and how to see that they are there. */
 const tools = {
@@ -6,7 +7,8 @@ const tools = {
   python: { try: ["/usr/bin/python3", "--version"], package: "python3" },
   pip: { try: ["/usr/bin/python3", "-m", "pip", "--version"], package: "python3-pip" },
   cc: { try: ["cc", "--version"], package: "gcc" },
-  go: { try: ["go", "version"], package: "golang" },
+  // New enough for what is to be built, which its module file says.
+  go: { try: ["go", "-C", join(import.meta.dirname, "clients/kpa"), "list", "-m"], package: "golang (1.25 or newer)" },
 } as const;
 
 /**

@@ -161,15 +161,16 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
     for (const number of reached) {
       const revision = await this.#options.functions.revision(id, number);
       if (revision === undefined || this.draining) continue;
-      const { min, policy } = revision.config.scaling;
+      const { min, policy, openfaas } = revision.config.scaling;
       // The others begin at the first call.
-      const early = min > 0 || policy === "schedule" || policy === "expression";
+      const early = min > 0 || policy === "schedule" || policy === "expression" || openfaas?.zero === false;
       if (!early && (policy === "demand" || this.#fleets.numbered(revision) === undefined)) continue;
       // Overtaken by a newer change while it read.
       if (this.#reconciling.get(key) !== state) return;
       const fleet = this.fleetOf(revision);
       fleet.min = min;
       this.#scaler.follow(fleet, fleet.fresh);
+      fleet.fresh = false;
       if (early) this.hungry(fleet);
     }
     if (this.#reconciling.get(key) === state) this.#reconciling.delete(key);

@@ -112,6 +112,9 @@ test("the value is rounded up; what is no number changes nothing; a call has an 
   assert.equal(decide("0.1 + 0.2 + 2.7").desired, 3);
   assert.deepEqual([decide("0 - 5").desired, decide("0 - 5", 1).desired], [0, 1]);
   assert.equal(decide("0 / 0").desired, undefined);
+  const alone = { ready: 0, starting: 0, running: 0, waiting: 1 };
+  const unknown = decideExpression({ formula: "", downWindowMs: 0 }, parseExpression("0 / 0"), [], busy(), alone, 0);
+  assert.equal(unknown.verdict.desired, 1);
   assert.equal(decide("1 / 0").desired, Infinity);
   assert.match(decide("rate(requests[1m]) / 16").reasons.join(), /rate\(requests\[1m\]\) \/ 16 is 2.5: 3 instances/);
 });

@@ -155,9 +155,11 @@ describe("scaler: the other policies", () => {
     assert.equal(count(world), 0);
   });
 
-  test("openfaas: requests per second over 30 s against the target, one at least once it was called", async () => {
+  test("openfaas: requests per second over 30 s against the target, and one from the start", async () => {
     const world = rig();
     deploy(world, { policy: "openfaas", max: 20, openfaas: { target: 5, proportion: 1 } }, { concurrency: 50 });
+    await world.clock.advance(0);
+    assert.equal(count(world), 1);
     assert.equal((await load(world, 20, 35)).at(-1), 4);
     await world.clock.advance(120_000);
     assert.equal(count(world), 1);
@@ -193,6 +195,14 @@ describe("scaler: the other policies", () => {
     assert.match(world.pool.decisions(id)[0]!.reason, /expression: clamp\(.*\) is 3: 3 instances/);
     await world.clock.advance(30_000);
     assert.equal(count(world), 0);
+  });
+
+  test("expression: what is no number holds no call up", async () => {
+    const world = rig();
+    deploy(world, { policy: "expression", expression: { formula: "0 / 0" }, keepAliveMs: 0 });
+    const call = world.call();
+    await world.clock.advance(10);
+    await finish(world, [call]);
   });
 
   test("expression: a constant holds without a call", async () => {

@@ -34,13 +34,14 @@ export function decideExpression(
   expression: Expression,
   recommended: RecentMaximum,
   metrics: Metrics,
-  { running, waiting }: Standing,
+  { ready, starting, running, waiting }: Standing,
   now: number,
 ): { readonly recommended: RecentMaximum; readonly verdict: Verdict } {
   const value = expression.value(metrics);
   if (Number.isNaN(value)) {
-    const reasons = [`${expression.text} is no number: what is there stays`];
-    return { recommended, verdict: { desired: undefined, reasons } };
+    const alone = ready + starting === 0 && running + waiting > 0;
+    const reason = `${expression.text} is no number: ${alone ? "1 for the calls that are there" : "what is there stays"}`;
+    return { recommended, verdict: { desired: alone ? 1 : undefined, reasons: [reason] } };
   }
   // 2.0000000000000004 is the 2 that was meant.
   const meant = Number.isFinite(value) ? value - Math.abs(value) * 1e-12 : value;
