@@ -1,10 +1,11 @@
 import { VirgaError } from "../core/errors.ts";
 import type { Invocation, InvocationStatus, LogLine } from "../core/model.ts";
 import { timeOf } from "./identifier.ts";
+import { type Frame, LineWriter, readLine } from "./record-line.ts";
 
 /**
- * A segment is one journal event that holds the records of many calls: a line of JSON that describes the segment,
- * then a line for each record. One write for many calls is what makes a record cheap; a line each lets a lookup parse one alone.
+ * A segment is one journal event that holds the records of many calls: a line of JSON that describes the segment (its
+ * summary, and the frames of its lines), then a line for each record. One write for many calls is what makes a record cheap; a line each lets a lookup parse one alone.
  */
 export interface Segment {
   readonly summary: SegmentSummary;
@@ -49,17 +50,19 @@ export function newerFirst(a: Invocation, b: Invocation): number {
 }
 
 export function toSegments(invocations: readonly Invocation[]): Segment[] {
-  const timed = invocations.map((invocation) => ({ invocation, at: acceptedTime(invocation) }));
-  timed.sort((a, b) => a.at - b.at);
+  const timed = invocations.map((invocation) => ({ invocation, own: timeOf(invocation.id) }));
+  const timeIn = ({ own, invocation }: (typeof timed)[number]): number => own ?? invocation.timings.acceptedAt;
+  timed.sort((a, b) => timeIn(a) - timeIn(b));
   const segments: Segment[] = [];
   let draft = new Draft();
-  for (const { invocation, at } of timed) {
-    const line = lineOf(invocation);
-    if (!draft.takes(line, at)) {
+  for (const entry of timed) {
+    const { invocation } = entry;
+    const at = timeIn(entry);
+    if (!draft.takes(at)) {
       segments.push(draft.finish());
       draft = new Draft();
     }
-    draft.add(invocation, line, at);
+    draft.add(invocation, at, entry.own !== undefined);
   }
   if (draft.invocations.length > 0) segments.push(draft.finish());
   return segments;
@@ -68,12 +71,14 @@ export function toSegments(invocations: readonly Invocation[]): Segment[] {
 export function readSummary(data: Uint8Array): SegmentSummary {
   const bytes = asBuffer(data);
   const end = bytes.indexOf(newline);
-  return parseLine(bytes.toString("utf8", 0, end < 0 ? bytes.length : end));
+  const { frames: _, ...summary } = parse<Description>(bytes.toString("utf8", 0, end < 0 ? bytes.length : end));
+  return summary;
 }
 
 export function readSegment(data: Uint8Array): Invocation[] {
-  const lines = asBuffer(data).toString("utf8").split("\n");
-  return lines.slice(1).map((line) => parseLine<Invocation>(line));
+  const [first, ...lines] = asBuffer(data).toString("utf8").split("\n");
+  const { frames } = parse<Description>(first!);
+  return lines.map((line) => recordOf(line, frames));
 }
 
 /** The newest record of this id in a segment, without parsing the others. */
@@ -86,8 +91,10 @@ export function findInSegment(data: Uint8Array, id: string): Invocation | undefi
     const from = bytes.lastIndexOf(newline, hit) + 1;
     if (from === 0) return undefined;
     const until = bytes.indexOf(newline, hit);
+    const line = bytes.toString("utf8", from, until < 0 ? bytes.length : until);
+    const { frames } = parse<Description>(bytes.toString("utf8", 0, bytes.indexOf(newline)));
     // The same id stands in the records of calls that this one made, too.
-    const invocation = parseLine<Invocation>(bytes.toString("utf8", from, until < 0 ? bytes.length : until));
+    const invocation = recordOf(line, frames);
     if (invocation.id === id) return invocation;
     end = from - 1;
   }
@@ -114,8 +121,12 @@ const statusOrder: readonly InvocationStatus[] = [
   "dead_letter",
 ];
 
+/** A segment's first line. */
+type Description = SegmentSummary & { readonly frames: readonly Frame[] };
+
 class Draft {
   readonly invocations: Invocation[] = [];
+  readonly #writer = new LineWriter();
   readonly #lines: string[] = [];
   #length = 0;
   #min = 0;
@@ -124,21 +135,19 @@ class Draft {
   #statuses = 0;
   #untimed = 0;
 
-  takes(line: string, at: number): boolean {
+  takes(at: number): boolean {
     if (this.#lines.length === 0) return true;
-    return (
-      this.#lines.length < segmentRecords &&
-      this.#length + line.length <= segmentBytes &&
-      at - this.#min <= segmentSpanMs
-    );
+    return this.#lines.length < segmentRecords && this.#length < segmentBytes && at - this.#min <= segmentSpanMs;
   }
 
-  add(invocation: Invocation, line: string, at: number): void {
+  add(invocation: Invocation, at: number, timed: boolean): void {
     if (this.#lines.length === 0) this.#min = at;
     this.#max = at;
     this.#names |= nameBit(invocation.name);
     this.#statuses |= statusBit(invocation.status);
-    if (timeOf(invocation.id) === undefined) this.#untimed = 1;
+    if (!timed) this.#untimed = 1;
+    const whole = this.#writer.line(invocation);
+    const line = whole.length <= segmentBytes ? whole : this.#writer.line(fitted(invocation));
     this.#length += line.length;
     this.#lines.push(line);
     this.invocations.push(invocation);
@@ -153,14 +162,10 @@ class Draft {
       statuses: this.#statuses,
       untimed: this.#untimed,
     };
-    const data = Buffer.from(`${JSON.stringify(summary)}\n${this.#lines.join("\n")}`);
+    const description: Description = { ...summary, frames: this.#writer.frames };
+    const data = Buffer.from(`${JSON.stringify(description)}\n${this.#lines.join("\n")}`);
     return { summary, invocations: this.invocations, data };
   }
-}
-
-function lineOf(invocation: Invocation): string {
-  const line = JSON.stringify(invocation);
-  return line.length <= segmentBytes ? line : JSON.stringify(fitted(invocation));
 }
 
 /** A record that an event can hold: log lines from the first on, the others counted as dropped. */
@@ -190,15 +195,27 @@ function fitted(invocation: Invocation): Invocation {
   };
 }
 
-function parseLine<T>(line: string): T {
+function recordOf(line: string, frames: readonly Frame[]): Invocation {
+  try {
+    return readLine(line, frames);
+  } catch (cause) {
+    throw corrupt(cause);
+  }
+}
+
+function parse<T>(line: string): T {
   try {
     return JSON.parse(line) as T;
   } catch (cause) {
-    throw new VirgaError("storage_corrupt", "a segment of invocation records cannot be read", {
-      fix: "the journal was changed from outside; restore it from a backup",
-      cause,
-    });
+    throw corrupt(cause);
   }
+}
+
+function corrupt(cause: unknown): VirgaError {
+  return new VirgaError("storage_corrupt", "a segment of invocation records cannot be read", {
+    fix: "the journal was changed from outside; restore it from a backup",
+    cause,
+  });
 }
 
 function asBuffer(data: Uint8Array): Buffer {

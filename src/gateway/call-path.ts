@@ -83,6 +83,8 @@ export function invocationRequest(
   body: Uint8Array | undefined,
 ): InvocationRequest {
   return {
+    // A request without an id of its own is known by its call's.
+    id: ids.requestId === head.requestId ? undefined : ids.requestId,
     namespace: target.namespace,
     name: target.name,
     // Pinned: what was checked (public or not, its limits) is what runs, though the traffic be split.
