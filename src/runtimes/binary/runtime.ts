@@ -60,7 +60,8 @@ class BinaryRuntime implements Runtime {
   }
 
   async build(request: BuildRequest): Promise<void> {
-    const { directory, config } = request;
+    const { directory, config, signal } = request;
+    if (signal.aborted) throw new VirgaError("cancelled", "The deploy was cancelled");
     if (config.convention !== "stdio" && config.convention !== "http") {
       throw new VirgaError("build_failed", `A binary cannot be called by convention \`${config.convention}\``, {
         field: "convention",
