@@ -16,7 +16,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   telemetry: ["core", "ports"],
   gateway: ["core", "ports", "engine", "services", "telemetry"],
   dialects: ["core", "ports", "engine", "services", "gateway"],
-  cli: ["core"],
+  simulator: ["core"],
+  cli: ["core", "simulator"],
   "configuration.ts": ["core"],
 };
 

@@ -22,6 +22,7 @@ import { revisions } from "./revisions.ts";
 import { rollback } from "./rollback.ts";
 import { routeDelete, routeList, routeSet } from "./route.ts";
 import { secretDelete, secretList, secretSet } from "./secret.ts";
+import { simulate } from "./simulate.ts";
 import { status } from "./status.ts";
 import { tokenCreate, tokenDelete, tokenList, tokenShow } from "./token.ts";
 import { traffic } from "./traffic.ts";
@@ -63,6 +64,7 @@ export const commands: readonly Command[] = [
   tokenShow,
   tokenDelete,
   status,
+  simulate,
   doctor,
   completion,
   complete,
