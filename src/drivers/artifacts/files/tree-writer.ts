@@ -151,6 +151,7 @@ export function tooLarge(why: string): VirgaError {
   });
 }
 
-function shortened(name: string): string {
+/** For messages: an archive's names may be of any length. */
+export function shortened(name: string): string {
   return name.length > 200 ? `${name.slice(0, 80)}…${name.slice(-80)}` : name;
 }

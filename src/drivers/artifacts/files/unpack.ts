@@ -5,7 +5,7 @@ import { crc32, createGunzip } from "node:zlib";
 import { createTarDecoder } from "modern-tar";
 import { open as openZip, type Entry, type ZipFile } from "yauzl";
 import { VirgaError } from "../../../core/errors.ts";
-import { refuse, tooLarge, TreeWriter, type TreeLimits } from "./tree-writer.ts";
+import { refuse, shortened, tooLarge, TreeWriter, type TreeLimits } from "./tree-writer.ts";
 
 /** Heads and padding of a tar archive beside its files' bytes: two blocks of 512 bytes, and long names. */
 const tarOverheadPerFile = 10_240;
@@ -51,7 +51,7 @@ export async function unpackArchive(
     // Troubles of this machine, not of the archive.
     if (["EIO", "EACCES", "EROFS", "EMFILE", "ENFILE"].includes((error as NodeJS.ErrnoException).code ?? ""))
       throw error;
-    throw new VirgaError("invalid_archive", `the archive cannot be read: ${(error as Error).message}`, {
+    throw new VirgaError("invalid_archive", `the archive cannot be read: ${shortened((error as Error).message)}`, {
       field: "source",
       cause: error,
       fix: "Send a whole tar, tar.gz or zip archive.",
