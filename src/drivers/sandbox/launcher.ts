@@ -3,6 +3,7 @@ import { closeSync } from "node:fs";
 import { VirgaError } from "../../core/errors.ts";
 import type { SandboxLimits } from "../../ports/sandbox.ts";
 import type { Cgroup } from "./cgroup.ts";
+import type { StartedProcess } from "./program.ts";
 
 /** A program to be started with limits around it. */
 export interface Launch {
@@ -55,6 +56,15 @@ export async function launch({ streams, ...request }: Launch, shell: Shell): Pro
   } finally {
     for (const fd of entrances) closeSync(fd);
   }
+}
+
+/** A child of ours as a program's process. */
+export function startedProcess(child: ChildProcess): StartedProcess {
+  return {
+    pid: child.pid!,
+    kill: () => void child.kill("SIGKILL"),
+    ended: new Promise((resolve) => child.once("exit", (code, signal) => resolve([code, signal]))),
+  };
 }
 
 export interface Shell {

@@ -6,6 +6,7 @@ import type { PipeEnds, Pipes } from "./pipes.ts";
 export class OutputPipes {
   readonly #stdout: PipeEnds;
   readonly #stderr: PipeEnds;
+  #theirsAreOpen = true;
 
   constructor(pipes: Pipes) {
     this.#stdout = pipes.open();
@@ -15,6 +16,11 @@ export class OutputPipes {
   /** The program's ends. */
   get descriptors(): [stdout: number, stderr: number] {
     return [this.#stdout.theirs, this.#stderr.theirs];
+  }
+
+  /** Where a process that may open them finds them. */
+  get paths(): [stdout: string, stderr: string] {
+    return [this.#stdout.path, this.#stderr.path];
   }
 
   get stdout(): Readable {
@@ -27,6 +33,8 @@ export class OutputPipes {
 
   /** Once the program has them: its last process to close one then ends ours. */
   closeTheirs(): void {
+    if (!this.#theirsAreOpen) return;
+    this.#theirsAreOpen = false;
     for (const fd of this.descriptors) closeSync(fd);
   }
 

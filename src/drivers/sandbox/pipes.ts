@@ -7,6 +7,7 @@ import { join } from "node:path";
 export interface PipeEnds {
   readonly ours: Socket;
   readonly theirs: number;
+  readonly path: string;
 }
 
 /**
@@ -37,7 +38,7 @@ export class Pipes {
       const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
       const ours = new Socket({ fd, readable: true, writable: false });
       ours.once("close", () => this.#free.push(path));
-      return { ours, theirs };
+      return { ours, theirs, path };
     } catch (error) {
       if (theirs !== undefined) closeSync(theirs);
       throw error;

@@ -1,4 +1,3 @@
-import type { ChildProcess } from "node:child_process";
 import { constants } from "node:os";
 import type { Duplex, Readable, Writable } from "node:stream";
 import type { ExitReport, ProgramUsage, SandboxedProgram } from "../../ports/sandbox.ts";
@@ -6,7 +5,7 @@ import type { Cgroup } from "./cgroup.ts";
 
 export interface ProgramParts {
   readonly id: string;
-  readonly child: ChildProcess;
+  readonly process: StartedProcess;
   readonly link?: Duplex | undefined;
   readonly stdin?: Writable | undefined;
   readonly stdout: Readable;
@@ -21,6 +20,13 @@ export interface ProgramParts {
   readonly emptied: () => Promise<void>;
   /** Gives back what the driver holds for it. Called once, when no process is left. */
   readonly release: () => Promise<void>;
+}
+
+/** The outermost process of a program, whoever started it. */
+export interface StartedProcess {
+  readonly pid: number;
+  kill(): void;
+  readonly ended: Promise<readonly [code: number | null, signal: string | null]>;
 }
 
 /** The processes of one program as the host sees them. */
@@ -52,20 +58,16 @@ export class RunningProgram implements SandboxedProgram {
   #final: ProgramUsage | undefined;
 
   constructor(parts: ProgramParts) {
-    const { child } = parts;
     this.#parts = parts;
     this.id = parts.id;
-    this.pid = child.pid!;
+    this.pid = parts.process.pid;
     this.stdout = parts.stdout;
     this.stderr = parts.stderr;
     if (parts.link !== undefined) this.link = parts.link;
     if (parts.stdin !== undefined) this.stdin = parts.stdin;
     this.pathOf = parts.pathOf;
     this.expose = parts.expose;
-    const ended = new Promise<[number | null, string | null]>((resolve) => {
-      child.once("exit", (code, signal) => resolve([code, signal]));
-    });
-    this.exited = ended.then(([code, signal]) => this.#ended(code, signal));
+    this.exited = parts.process.ended.then(([code, signal]) => this.#ended(code, signal));
   }
 
   usage(): Promise<ProgramUsage> {
@@ -112,10 +114,10 @@ export class RunningProgram implements SandboxedProgram {
   }
 
   #kill(): void {
-    const { cgroup, child, tree } = this.#parts;
+    const { cgroup, process: outermost, tree } = this.#parts;
     cgroup?.kill();
     if (cgroup === undefined) tree.kill();
-    child.kill("SIGKILL");
+    outermost.kill();
   }
 
   async #ended(code: number | null, signal: string | null): Promise<ExitReport> {

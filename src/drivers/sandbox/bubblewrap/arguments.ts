@@ -1,9 +1,9 @@
 import type { SandboxSpec } from "../../../ports/sandbox.ts";
-import { insideUser } from "./system-view.ts";
+import { insideUser, type ViewEntry } from "./system-view.ts";
 
 export interface View {
-  /** Arguments for the system's folders, the same for every program. */
-  readonly system: readonly string[];
+  /** The system's folders, the same for every program. */
+  readonly system: readonly ViewEntry[];
   /** The host folder shown at `/code`, where the program will be given its code later. */
   readonly slot: string | undefined;
   readonly abilities: Abilities;
@@ -43,7 +43,9 @@ export function bubblewrapArguments(spec: SandboxSpec, view: View): string[] {
     ...["--cap-drop", "ALL"],
     ...(view.seccompDescriptor === undefined ? [] : ["--seccomp", String(view.seccompDescriptor)]),
     ...(view.infoDescriptor === undefined ? [] : ["--info-fd", String(view.infoDescriptor)]),
-    ...view.system,
+    ...view.system.flatMap((entry) =>
+      "link" in entry ? ["--symlink", entry.link, entry.path] : ["--ro-bind", entry.bind, entry.path],
+    ),
     ...["--proc", "/proc", "--dev", "/dev"],
     ...tmpfs("/dev/shm"),
     ...tmpfs("/tmp"),

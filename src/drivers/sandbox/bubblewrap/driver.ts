@@ -1,23 +1,21 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { VirgaError } from "../../../core/errors.ts";
-import type { Enforcement, Sandbox, SandboxedProgram, SandboxSpec } from "../../../ports/sandbox.ts";
+import type { Enforcement, Sandbox, SandboxedProgram, SandboxLimits, SandboxSpec } from "../../../ports/sandbox.ts";
 import type { Cgroup, Cgroups } from "../cgroup.ts";
 import type { HostUsers } from "../host-users.ts";
-import { launch, type Shell } from "../launcher.ts";
-import { givenUser } from "../mount-owners.ts";
+import { launch, type Shell, startedProcess } from "../launcher.ts";
 import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../process-table.ts";
-import { OutputPipes } from "../output-pipes.ts";
 import type { Pipes } from "../pipes.ts";
 import { RunningProgram } from "../program.ts";
 import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
-import { type Abilities, bubblewrapArguments, codePath } from "./arguments.ts";
+import { type Abilities, bubblewrapArguments } from "./arguments.ts";
 import { enforcement } from "./enforcement.ts";
+import { Premises } from "./premises.ts";
 import { seccompFilter } from "./seccomp.ts";
-import { Slot } from "./slot.ts";
-import { groupText, passwdText, systemArguments } from "./system-view.ts";
+import { groupText, passwdText, systemView, type ViewEntry } from "./system-view.ts";
 
 export interface BubblewrapOptions {
   /** Private files of programs that run; on the file system of the artifacts, so that code is shown by hard links. */
@@ -42,7 +40,7 @@ class BubblewrapSandbox implements Sandbox {
   readonly enforces: Enforcement;
   readonly #options: BubblewrapOptions;
   readonly #abilities: Abilities;
-  readonly #system: readonly string[];
+  readonly #system: readonly ViewEntry[];
   readonly #filterFile: string | undefined;
   readonly #running = new Set<RunningProgram>();
   readonly #watch = new Watch();
@@ -55,10 +53,7 @@ class BubblewrapSandbox implements Sandbox {
     const accounts = { passwd: join(home, "passwd"), group: join(home, "group") };
     writeFileSync(accounts.passwd, passwdText, { mode: 0o644 });
     writeFileSync(accounts.group, groupText, { mode: 0o644 });
-    this.#system = [
-      ...systemArguments(accounts),
-      ...options.toolFolders.flatMap((folder) => ["--ro-bind", folder, folder]),
-    ];
+    this.#system = [...systemView(accounts), ...options.toolFolders.map((folder) => ({ bind: folder, path: folder }))];
     const filter = seccompFilter();
     if (filter !== undefined) {
       this.#filterFile = join(home, "seccomp.bpf");
@@ -73,30 +68,12 @@ class BubblewrapSandbox implements Sandbox {
   }
 
   async start(spec: SandboxSpec): Promise<SandboxedProgram> {
-    const { cgroups, home, pipes, users, shell } = this.#options;
-    const folder = join(home, spec.id);
-    const undo: (() => void | Promise<void>)[] = [];
-    const release = async (): Promise<void> => {
-      for (const step of undo.toReversed()) await step();
-    };
-    const output = new OutputPipes(pipes);
+    const { shell } = this.#options;
+    const premises = await Premises.take(spec, this.#options, bubblewrapProcesses);
+    const { cgroup, output, user } = premises;
     let filter: number | undefined;
     try {
-      const user = await givenUser(users, spec.mounts);
-      if (user !== undefined) undo.push(() => users!.giveBack(user));
-      mkdirSync(folder);
-      undo.push(() => rmSync(folder, { recursive: true, force: true }));
-      chmodSync(folder, 0o711);
-      let slot: Slot | undefined;
-      if (spec.channel === "link" && !spec.mounts.some(({ target }) => target === codePath)) {
-        slot = new Slot(join(folder, "code"));
-        undo.push(() => slot!.remove());
-      }
-      const limits = { ...spec.limits, processes: spec.limits.processes + bubblewrapProcesses };
-      const cgroup = cgroups?.create(spec.id, limits);
-      if (cgroup !== undefined) undo.push(() => removeGroup(cgroup));
       filter = this.#filterFile === undefined ? undefined : openSync(this.#filterFile, "r");
-
       const argumentsDescriptor = 4;
       const seccompDescriptor = filter === undefined ? undefined : 5;
       // With a control group its list says when the last process is gone; else the end of the namespace's first process.
@@ -113,7 +90,7 @@ class BubblewrapSandbox implements Sandbox {
           ],
           environment: { PATH: hostPath },
           workingDirectory: "/",
-          limits,
+          limits: { ...spec.limits, processes: spec.limits.processes + bubblewrapProcesses },
           // A user of its own has no other processes.
           limitsProcesses: user !== undefined,
           user,
@@ -132,7 +109,7 @@ class BubblewrapSandbox implements Sandbox {
       );
       const parameters = bubblewrapArguments(spec, {
         system: this.#system,
-        slot: slot?.directory,
+        slot: premises.slot?.directory,
         abilities: this.#abilities,
         seccompDescriptor,
         infoDescriptor,
@@ -149,7 +126,7 @@ class BubblewrapSandbox implements Sandbox {
           : readFirst((child.stdio as readonly unknown[])[infoDescriptor] as Readable);
       const program = new RunningProgram({
         id: spec.id,
-        child,
+        process: startedProcess(child),
         ...(spec.channel === "link" && { link: child.stdio[3] as Duplex }),
         ...(spec.stdin === "piped" && { stdin: child.stdin! }),
         stdout: output.stdout,
@@ -163,24 +140,28 @@ class BubblewrapSandbox implements Sandbox {
           },
           usage: () => treeUsage(pid),
         },
-        expose: (directory) => exposeIn(slot, directory),
+        expose: (directory) => premises.expose(directory),
         pathOf: (target) => target,
         emptied: () => goneFrom(first),
-        release,
+        release: () => premises.release(),
       });
-      this.#running.add(program);
-      if (cgroups?.killsWhole === false) this.#memoryWatch.add(program);
-      if (cgroup === undefined) this.#watch.add(program, { ...spec.limits, processes: Number.POSITIVE_INFINITY });
-      void program.exited.finally(() => this.#running.delete(program));
+      output.closeTheirs();
+      this.#watchOver(program, spec.limits, cgroup);
       return program;
     } catch (error) {
-      output.destroy();
-      await release();
+      await premises.abandon();
       throw error;
     } finally {
-      output.closeTheirs();
       if (filter !== undefined) closeSync(filter);
     }
+  }
+
+  /** Holds a started program to what no control group holds it to, and ends it with this driver. */
+  #watchOver(program: RunningProgram, limits: SandboxLimits, cgroup: Cgroup | undefined): void {
+    this.#running.add(program);
+    if (this.#options.cgroups?.killsWhole === false) this.#memoryWatch.add(program);
+    if (cgroup === undefined) this.#watch.add(program, { ...limits, processes: Number.POSITIVE_INFINITY });
+    void program.exited.finally(() => this.#running.delete(program));
   }
 
   async close(): Promise<void> {
@@ -234,12 +215,6 @@ function abilitiesOf(version: string): Abilities {
   return { tmpfsSize: from(7), disableUserNamespaces: from(8) };
 }
 
-function exposeIn(slot: Slot | undefined, directory: string): Promise<string> {
-  if (slot === undefined)
-    throw new VirgaError("internal", "the program was started with its code; it can be shown no other");
-  return slot.fill(directory).then(() => codePath);
-}
-
 /** Inside its namespace a program's processes are counted for themselves, also where its user has others. */
 function limitedInside(spec: SandboxSpec, shell: Shell): string[] {
   return [
@@ -249,11 +224,6 @@ function limitedInside(spec: SandboxSpec, shell: Shell): string[] {
     "virga",
     ...spec.command,
   ];
-}
-
-function removeGroup(cgroup: Cgroup): void {
-  // What is left is swept by the next server.
-  cgroup.remove();
 }
 
 /** The first process of the namespace, which bwrap names as soon as it is there; undefined where it came not so far. */

@@ -1,25 +1,30 @@
 import { existsSync, lstatSync, readlinkSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 
+/** A folder or file of the host, read-only, or a symbolic link, at a path inside. */
+export type ViewEntry =
+  | { readonly bind: string; readonly path: string }
+  | { readonly link: string; readonly path: string };
+
 /**
- * Arguments that give a program a system to run in, read-only: programs and libraries, and of `/etc` what those read.
+ * The system that a program runs in, read-only: programs and libraries, and of `/etc` what those read.
  * The host's users, passwords, keys and services' settings are not among it.
  */
-export function systemArguments(accounts: { readonly passwd: string; readonly group: string }): string[] {
-  const parameters = ["--ro-bind", "/usr", "/usr"];
+export function systemView(accounts: { readonly passwd: string; readonly group: string }): ViewEntry[] {
+  const entries: ViewEntry[] = [{ bind: "/usr", path: "/usr" }];
   for (const folder of ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]) {
     if (!existsSync(folder)) continue;
     // Where /usr is merged these are links into it; else folders of their own.
-    if (lstatSync(folder).isSymbolicLink()) parameters.push("--symlink", readlinkSync(folder), folder);
-    else parameters.push("--ro-bind", folder, folder);
+    if (lstatSync(folder).isSymbolicLink()) entries.push({ link: readlinkSync(folder), path: folder });
+    else entries.push({ bind: folder, path: folder });
   }
   for (const name of publicSettings) {
     const file = join("/etc", name);
     const found = target(file);
-    if (found !== undefined) parameters.push("--ro-bind", found, file);
+    if (found !== undefined) entries.push({ bind: found, path: file });
   }
-  parameters.push("--ro-bind", accounts.passwd, "/etc/passwd", "--ro-bind", accounts.group, "/etc/group");
-  return parameters;
+  entries.push({ bind: accounts.passwd, path: "/etc/passwd" }, { bind: accounts.group, path: "/etc/group" });
+  return entries;
 }
 
 /** The one account that a program sees beside root's name. */

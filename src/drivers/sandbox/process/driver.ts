@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream";
 import type { Enforcement, Sandbox, SandboxedProgram, SandboxSpec } from "../../../ports/sandbox.ts";
 import type { Cgroups } from "../cgroup.ts";
 import type { HostUsers } from "../host-users.ts";
-import { launch, type Shell } from "../launcher.ts";
+import { launch, type Shell, startedProcess } from "../launcher.ts";
 import { givenUser } from "../mount-owners.ts";
 import { processTree } from "../process-table.ts";
 import { OutputPipes } from "../output-pipes.ts";
@@ -70,7 +70,7 @@ class ProcessSandbox implements Sandbox {
       );
       const program = new RunningProgram({
         id: spec.id,
-        child,
+        process: startedProcess(child),
         ...(spec.channel === "link" && { link: child.stdio[3] as Duplex }),
         ...(spec.stdin === "piped" && { stdin: child.stdin! }),
         stdout: output.stdout,

@@ -1,0 +1,82 @@
+import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { VirgaError } from "../../../core/errors.ts";
+import type { SandboxSpec } from "../../../ports/sandbox.ts";
+import type { Cgroup, Cgroups } from "../cgroup.ts";
+import type { HostUsers } from "../host-users.ts";
+import { givenUser } from "../mount-owners.ts";
+import { OutputPipes } from "../output-pipes.ts";
+import type { Pipes } from "../pipes.ts";
+import { codePath } from "./arguments.ts";
+import { Slot } from "./slot.ts";
+
+export interface PremisesOptions {
+  readonly home: string;
+  readonly pipes: Pipes;
+  readonly cgroups: Cgroups | undefined;
+  readonly users: HostUsers | undefined;
+}
+
+/** What one program has on the host before it starts: output pipes, a host user, a folder with its code's slot, a control group. */
+export class Premises {
+  readonly output: OutputPipes;
+  user: number | undefined;
+  slot: Slot | undefined;
+  cgroup: Cgroup | undefined;
+  readonly #undo: (() => void | Promise<void>)[] = [];
+
+  private constructor(pipes: Pipes) {
+    this.output = new OutputPipes(pipes);
+  }
+
+  /** `ownProcesses`: those that the driver puts around the program, and that its process limit must leave room for. */
+  static async take(
+    spec: Pick<SandboxSpec, "id" | "mounts" | "channel" | "limits">,
+    { home, pipes, cgroups, users }: PremisesOptions,
+    ownProcesses: number,
+  ): Promise<Premises> {
+    const premises = new Premises(pipes);
+    const undo = premises.#undo;
+    try {
+      const user = await givenUser(users, spec.mounts);
+      if (user !== undefined) undo.push(() => users!.giveBack(user));
+      premises.user = user;
+      const folder = join(home, spec.id);
+      mkdirSync(folder);
+      undo.push(() => rmSync(folder, { recursive: true, force: true }));
+      chmodSync(folder, 0o711);
+      if (spec.channel === "link" && !spec.mounts.some(({ target }) => target === codePath)) {
+        const slot = new Slot(join(folder, "code"));
+        undo.push(() => slot.remove());
+        premises.slot = slot;
+      }
+      const limits = { ...spec.limits, processes: spec.limits.processes + ownProcesses };
+      const cgroup = cgroups?.create(spec.id, limits);
+      // One that is left is swept by the next server.
+      if (cgroup !== undefined) undo.push(() => void cgroup.remove());
+      premises.cgroup = cgroup;
+      return premises;
+    } catch (error) {
+      await premises.abandon();
+      throw error;
+    }
+  }
+
+  expose(directory: string): Promise<string> {
+    if (this.slot === undefined)
+      throw new VirgaError("internal", "the program was started with its code; it can be shown no other");
+    return this.slot.fill(directory).then(() => codePath);
+  }
+
+  /** Gives all back, when no process is left. */
+  async release(): Promise<void> {
+    for (const step of this.#undo.toReversed()) await step();
+  }
+
+  /** Where no program came about. */
+  async abandon(): Promise<void> {
+    this.output.destroy();
+    this.output.closeTheirs();
+    await this.release();
+  }
+}
