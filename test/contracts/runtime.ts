@@ -149,7 +149,8 @@ export function describeRuntime(
         assert.equal(answer.status, 200);
         assert.ok(answer.body.equals(body), `${size} bytes`);
         assert.ok(answer.measured !== undefined && answer.measured.cpuMicros >= 0);
-        assert.ok(answer.measured.memoryPeakBytes > 0);
+        // Without control groups a short process can be over before it is looked at.
+        if (opened.sandbox.enforces.memory === "enforced") assert.ok(answer.measured.memoryPeakBytes > 0);
       }
     });
 

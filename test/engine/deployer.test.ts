@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFile, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { readFile, mkdtemp, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -15,9 +15,10 @@ import { createFunctions } from "../../src/engine/functions.ts";
 import type { BuildRequest, Runtime } from "../../src/ports/runtime.ts";
 import type { Sandbox } from "../../src/ports/sandbox.ts";
 import { recordingLog, seededChance, VirtualClock } from "./virtual-clock.ts";
+import { removeTree } from "../removal.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "virga-deployer-"));
-after(() => rm(folder, { recursive: true, force: true }));
+after(() => removeTree(folder));
 let folders = 0;
 
 const id = { namespace: "default", name: "hello" };

@@ -1,4 +1,4 @@
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request as httpRequest } from "node:http";
@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { createGzip } from "node:zlib";
 import { packTar } from "modern-tar";
+import { removeTree } from "../removal.ts";
 
 const virga = resolve(import.meta.dirname, "../../bin/virga.mjs");
 
@@ -96,9 +97,7 @@ export class Platform {
   async stop(): Promise<void> {
     await this.#end("SIGTERM");
     this.#agent.destroy();
-    // Artifacts are read-only; that stops an ordinary user from removing them, too.
-    spawnSync("chmod", ["-R", "u+w", this.home]);
-    await rm(this.home, { recursive: true, force: true });
+    removeTree(this.home);
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -18,9 +17,10 @@ import { killedChild } from "../killed-child.ts";
 import { propertyRuns } from "../property-runs.ts";
 import { cannotMount, SmallDisk } from "../small-disk.ts";
 import { tarOf, zipOf } from "./archives.ts";
+import { makeWritable, removeTree } from "../../removal.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "virga-artifacts-"));
-after(() => rmSync(folder, { recursive: true }));
+after(() => removeTree(folder));
 let folders = 0;
 
 describeArtifacts("files", async () => {
@@ -35,7 +35,7 @@ describeArtifacts("files", async () => {
       artifacts: await openFileArtifacts({ directory, blobs, clock }),
       directory,
       async lose() {
-        await rm(join(directory, "sealed"), { recursive: true });
+        removeTree(join(directory, "sealed"));
         mkdirSync(join(directory, "sealed"));
       },
     };
@@ -75,7 +75,8 @@ test("a seal that a power failure tore counts as none: the artifact is rebuilt",
 test("after the machine was started anew a folder is not trusted: its files were never synced", async () => {
   const { artifacts, digest, seal, tree } = await sealed(join(folder, String(folders++)));
   const place = await artifacts.locate(digest);
-  rmSync(join(place, "b/c"));
+  makeWritable(place);
+  removeTree(join(place, "b"));
   writeFileSync(seal, JSON.stringify({ ...JSON.parse(readFileSync(seal, "utf8")), boot: "an earlier one" }));
   assert.deepEqual(await treeOf(await artifacts.locate(digest)), tree);
 });
@@ -86,7 +87,7 @@ test("an artifact whose folder is lost and whose blob is damaged says so, and le
   const content = readFileSync(blob);
   content[600]! ^= 1;
   writeFileSync(blob, content);
-  rmSync(join(directory, "sealed", digest), { recursive: true });
+  removeTree(join(directory, "sealed", digest));
   await rejects(artifacts.locate(digest), "storage_corrupt", new RegExp(digest.slice(2)));
   assert.deepEqual(readdirSync(join(directory, "work")), []);
   // It counts as gone now: deploying again makes it anew.
@@ -197,7 +198,7 @@ test(
         await blobs.delete(source);
         disk.free();
         const { digest } = await artifacts.seal(work);
-        rmSync(join(directory, "sealed", digest), { recursive: true });
+        removeTree(join(directory, "sealed", digest));
         disk.fill(10_000);
         await rejects(artifacts.locate(digest), "storage_full");
         assert.deepEqual(readdirSync(join(directory, "work")), []);
