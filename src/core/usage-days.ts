@@ -46,8 +46,14 @@ export function addSums(to: UsageSums, more: UsageSums): void {
 
 /** A call counts for the day (UTC) on which it was accepted, `YYYY-MM-DD`. */
 export function dayOf(acceptedAt: number): string {
-  return new Date(acceptedAt).toISOString().slice(0, 10);
+  const number = Math.floor(acceptedAt / dayMs);
+  if (number !== lastDay.number) lastDay = { number, text: new Date(acceptedAt).toISOString().slice(0, 10) };
+  return lastDay.text;
 }
+
+const dayMs = 86_400_000;
+/** Calls come many on a day, and a date is dear to make. */
+let lastDay = { number: 0, text: "1970-01-01" };
 
 export function isDay(text: string): boolean {
   return /^\d{4}-\d{2}-\d{2}$/.test(text) && !Number.isNaN(Date.parse(text)) && dayOf(Date.parse(text)) === text;

@@ -53,8 +53,17 @@ const version7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-
 /** The milliseconds since the epoch that an id carries; undefined for what is no UUID of version 7 in lower case. */
 export function timeOf(id: string): number | undefined {
   if (!version7.test(id)) return undefined;
-  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+  // Calls come many in a millisecond.
+  const text = id.slice(0, 13);
+  if (text !== lastText) {
+    lastText = text;
+    lastTime = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+  }
+  return lastTime;
 }
+
+let lastText = "";
+let lastTime = 0;
 
 const hexByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 const bytesPerId = 9;
