@@ -93,7 +93,7 @@ const packer = fc.constantFrom(...packers);
 test("archives of any entries", async () => {
   let unpacked = 0;
   let refused = 0;
-  const runs = propertyRuns(500);
+  const runs = propertyRuns(350);
   await fc.assert(
     fc.asyncProperty(entries, packer, async (entries, pack) => {
       if ((await unpack(pack(entries))) === undefined) unpacked++;
@@ -126,7 +126,7 @@ test("whole archives with random damage", async () => {
         await unpack(archive);
       },
     ),
-    { numRuns: propertyRuns(500) },
+    { numRuns: propertyRuns(350) },
   );
 });
 
@@ -137,7 +137,7 @@ test("bytes that are no archive", async () => {
       const refusal = await unpack(Buffer.concat([Buffer.from(start, "latin1"), rest]));
       assert.equal(refusal?.code, "invalid_archive");
     }),
-    { numRuns: propertyRuns(200) },
+    { numRuns: propertyRuns(150) },
   );
 });
 

@@ -228,7 +228,7 @@ const queues: Focus = {
     ({ queue }) => queue.dead(name, { limit: 100 }),
     ({ queue }) => Promise.all(["m1", "m2", "m3", "m4", "m5"].map((id) => queue.find(name, id))),
   ]),
-  runs: 250,
+  runs: 200,
 };
 
 const all = [records, journal, queues];
