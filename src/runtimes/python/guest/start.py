@@ -1,4 +1,7 @@
-"""Starts a blank Python instance: everything is loaded but the user's code. File descriptor 3 is the instance link."""
+"""A blank Python instance: everything is loaded but the user's code. File descriptor 3 is the instance link.
+
+Run as a program; or imported once by a zygote, which calls `main` in each copy of itself.
+"""
 
 import os
 import sys
@@ -12,5 +15,11 @@ from virga._server import Server  # noqa: E402
 # The guest is whole in sys.modules now; its folder must not shadow a module of the user's.
 sys.path.remove(_here)
 
-if __name__ == "__main__":
+
+
+def main():
     Server(3).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -9,25 +9,36 @@ _READ_EVERY_NS = 50_000_000
 
 
 class Meter:
-    """Counts one call. With several at once in one thread (asyncio), they share what was used while they ran."""
+    """Counts one call.
+
+    One that runs alone is charged what the process used since the one before it ended, the reading of its frame included:
+    the sum over all calls is what the process used since `begin`. With several at once in one thread (asyncio), they share
+    what was used while they ran.
+    """
 
     _shared_from = 0
+    _charged = 0
+
+    @classmethod
+    def begin(cls):
+        """What was used until now is the start's, no call's."""
+        cls._charged = _process()
 
     def __init__(self, mode, running):
         self._mode = mode
         self._running = running
         self._from = 0
-        if mode == "alone":
-            self._from = _process()
-        elif mode == "thread":
+        if mode == "thread":
             self._from = time.thread_time_ns()
-        elif len(running) == 1:
+        elif mode != "alone" and len(running) == 1:
             # What was used between calls is nobody's.
             Meter._shared_from = _process()
 
     def __call__(self):
         if self._mode == "alone":
-            used = _process() - self._from
+            now = _process()
+            used = now - Meter._charged
+            Meter._charged = now
         elif self._mode == "thread":
             used = time.thread_time_ns() - self._from
         else:

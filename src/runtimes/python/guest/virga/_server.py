@@ -61,6 +61,7 @@ class Server:
                 failure["message"] = "The code ended the program while it was loaded (SystemExit: %s)" % (error,)
             self._link.send_json(FAILED, 0, failure)
             os._exit(1)
+        Meter.begin()
         if self._is_async:
             self._mode = "alone" if self._concurrency == 1 else "shared"
             asyncio.run(self._serve_async())
