@@ -200,6 +200,12 @@ export function flush() {
   writeAll(out, bytes);
 }
 
+/** What is encoded is forgotten. */
+export function discard() {
+  used = 0;
+  held = false;
+}
+
 /** Headers above this fit into no frame buffer; the caller refuses them. */
 export const longestHeaders = 2 ** 15;
 

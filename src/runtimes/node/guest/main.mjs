@@ -3,9 +3,10 @@ import { bind } from "./context.mjs";
 import { Call, calls, lingering, measure, settleNested, whenIdle } from "./call.mjs";
 import { describe, here, setRoot } from "./errors.mjs";
 import { Headers } from "./headers.mjs";
-import { flush, frame, openLink, sendEmpty, sendText } from "./link.mjs";
+import { discard, flush, frame, hold, openLink, sendEmpty, sendText } from "./link.mjs";
 import { loadHandler, LoadError } from "./loader.mjs";
 import { captureOutput, current, flushPartial, outside } from "./output.mjs";
+import { rehearsedCalls } from "./rehearsal.mjs";
 import { fetch, Request } from "./request.mjs";
 import { Response } from "./response.mjs";
 
@@ -24,6 +25,7 @@ whenIdle(() => {
   if (!reading) flush();
   if (draining && calls.size === 0 && lingering.size === 0) exitOfNode(0);
 });
+await rehearse();
 openLink(
   onFrame,
   () => {
@@ -73,6 +75,20 @@ function onFrame(type, stream, bytes, start, end) {
     default:
       return;
   }
+}
+
+/** See rehearsal.mjs. Nothing of it leaves: the link is not open yet. */
+async function rehearse() {
+  setRoot(import.meta.dirname);
+  handler = await loadHandler(import.meta.dirname, "rehearsal.mjs");
+  hold();
+  for (const payload of rehearsedCalls()) {
+    onFrame(frame.invoke, 1, payload, 0, payload.length);
+    while (calls.size > 0) await new Promise(setImmediate);
+  }
+  discard();
+  handler = undefined;
+  reading = false;
 }
 
 async function specialise(init) {
