@@ -19,6 +19,8 @@ export interface Sandbox {
   readonly enforces: Enforcement;
   /** Resolves when the program is spawned (not yet ready). Rejects with `unavailable` or `internal`. */
   start(spec: SandboxSpec): Promise<SandboxedProgram>;
+  /** A quicker way to start many programs of one kind, with the same promises. Absent where this driver has none. */
+  zygote?(spec: ZygoteSpec): Zygote;
   /** Ends all programs and removes what the driver made on the host. */
   close(): Promise<void>;
 }
@@ -60,6 +62,32 @@ export interface SandboxSpec {
   readonly channel: "link" | "none";
   /** `piped` gives `stdin`; `none` is /dev/null. */
   readonly stdin: "piped" | "none";
+}
+
+/** A Python program that is loaded once, and of which each start is an enclosed copy. */
+export interface ZygoteSpec {
+  /** Python 3.9 or newer. */
+  readonly interpreter: string;
+  /**
+   * Path inside of a Python file. Importing it loads what every copy will need and runs nothing of any function; its `main()`
+   * is then called in each copy, as `__main__`. It ends when its link, descriptor 3, does.
+   */
+  readonly program: string;
+  readonly environment: Readonly<Record<string, string>>;
+  readonly workingDirectory: string;
+  /** Read-only, the same for all copies; none of them below `/tmp`, `/dev/shm`, `/proc` or `/code`. */
+  readonly mounts: readonly Omit<Mount, "writable">[];
+}
+
+/** Begins to load with its first `fork` or `opened`, and again when its process was lost. */
+export interface Zygote {
+  /** Resolves when copies can be made; rejects with `unavailable` and why not. */
+  opened(): Promise<void>;
+  /**
+   * As `Sandbox.start` with `channel: "link"`, and no standard input. Rejects with `unavailable` at once where no copy can be
+   * made at the moment: `Sandbox.start` is the way then.
+   */
+  fork(spec: Pick<SandboxSpec, "id" | "network" | "limits">): Promise<SandboxedProgram>;
 }
 
 export interface SandboxLimits {

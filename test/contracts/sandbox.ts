@@ -21,8 +21,19 @@ export interface OpenedSandbox {
   close(): Promise<void>;
 }
 
+/** What a way of starting programs does not offer, and why. */
+export interface Lacks {
+  readonly stdin?: string;
+  readonly writableMounts?: string;
+}
+
 /** The guarantees of ports/sandbox.ts that every driver gives. What a driver says is absent is not asked of it. */
-export function describeSandbox(name: string, open: () => Promise<OpenedSandbox>, skip: string | false = false): void {
+export function describeSandbox(
+  name: string,
+  open: () => Promise<OpenedSandbox>,
+  skip: string | false = false,
+  { stdin: noInput, writableMounts: noWriting }: Lacks = {},
+): void {
   describe(`${name}: the sandbox contract`, { skip }, () => {
     let opened: OpenedSandbox;
     let sandbox: Sandbox;
@@ -44,27 +55,34 @@ export function describeSandbox(name: string, open: () => Promise<OpenedSandbox>
       assert.deepEqual([stdout, stderr], ["out\n", "err\n"]);
     });
 
-    test("its input is what was written, or nothing", async () => {
+    test("its input is what was written", { skip: noInput ?? false }, async () => {
       assert.equal((await runScript(sandbox, "cat", { stdin: "piped" }, "given")).stdout, "given");
+    });
+
+    test("its input is empty where none is asked for", async () => {
       assert.equal((await run("cat; echo over")).stdout, "over\n");
     });
 
-    test("a large input and output pass whole, and a slow reader slows the program", async () => {
-      const program = await sandbox.start(specOf("cat", { stdin: "piped" }));
-      const block = Buffer.alloc(1 << 20, "x");
-      let sent = 0;
-      let accepted = true;
-      while (accepted && sent < 64) {
-        accepted = program.stdin!.write(block);
-        sent++;
-      }
-      assert.equal(accepted, false, "64 MiB were taken though nobody read the answer");
-      let received = 0;
-      program.stdout.on("data", (chunk: Buffer) => (received += chunk.length));
-      program.stdin!.end();
-      await Promise.all([program.exited, ended(program.stdout)]);
-      assert.equal(received, sent * block.length);
-    });
+    test(
+      "a large input and output pass whole, and a slow reader slows the program",
+      { skip: noInput ?? false },
+      async () => {
+        const program = await sandbox.start(specOf("cat", { stdin: "piped" }));
+        const block = Buffer.alloc(1 << 20, "x");
+        let sent = 0;
+        let accepted = true;
+        while (accepted && sent < 64) {
+          accepted = program.stdin!.write(block);
+          sent++;
+        }
+        assert.equal(accepted, false, "64 MiB were taken though nobody read the answer");
+        let received = 0;
+        program.stdout.on("data", (chunk: Buffer) => (received += chunk.length));
+        program.stdin!.end();
+        await Promise.all([program.exited, ended(program.stdout)]);
+        assert.equal(received, sent * block.length);
+      },
+    );
 
     test("its environment is what was given, and nothing of the platform's", async () => {
       process.env["VIRGA_CONTRACT_MARK"] = "leaked";
@@ -177,7 +195,7 @@ export function describeSandbox(name: string, open: () => Promise<OpenedSandbox>
       await program.exited;
     });
 
-    test("mounts are readable, and writable where that was said", async (t) => {
+    test("mounts are readable, and writable where that was said", { skip: noWriting ?? false }, async (t) => {
       const read = folder(t, { "a.txt": "read" });
       const write = folder(t, { "b.txt": "old" });
       const mounts = [
@@ -194,16 +212,22 @@ export function describeSandbox(name: string, open: () => Promise<OpenedSandbox>
       assert.ok(existsSync(join(write, "made")));
     });
 
-    test("programs that share a writable folder one after the other can go on with each other's files", async (t) => {
-      const shared = folder(t, {});
-      const mounts = [{ source: shared, target: "/shared", writable: true }];
-      const at = sandbox.name === "process" ? shared : "/shared";
-      for (let n = 1; n <= 3; n++) {
-        const { report, stderr } = await run(`umask 077; mkdir -p ${at}/deep; echo ${n} >>${at}/deep/file`, { mounts });
-        assert.equal(report.code, 0, stderr);
-      }
-      assert.equal(readFileSync(join(shared, "deep/file"), "utf8"), "1\n2\n3\n");
-    });
+    test(
+      "programs that share a writable folder can go on with each other's files",
+      { skip: noWriting ?? false },
+      async (t) => {
+        const shared = folder(t, {});
+        const mounts = [{ source: shared, target: "/shared", writable: true }];
+        const at = sandbox.name === "process" ? shared : "/shared";
+        for (let n = 1; n <= 3; n++) {
+          const { report, stderr } = await run(`umask 077; mkdir -p ${at}/deep; echo ${n} >>${at}/deep/file`, {
+            mounts,
+          });
+          assert.equal(report.code, 0, stderr);
+        }
+        assert.equal(readFileSync(join(shared, "deep/file"), "utf8"), "1\n2\n3\n");
+      },
+    );
 
     test("a missing program is an exit with a reason, not a hang", async () => {
       const { report, stderr } = await runCommand(sandbox, ["/no/such/program"], {});

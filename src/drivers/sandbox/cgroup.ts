@@ -82,6 +82,11 @@ export class Cgroup {
     return opened;
   }
 
+  /** One in each hierarchy: for a process that opens its entrances itself. */
+  get folders(): readonly string[] {
+    return this.#folders;
+  }
+
   get limitsProcesses(): boolean {
     return this.#hierarchies.controls.processes;
   }

@@ -80,7 +80,8 @@ export function findShell(): Shell {
   return { processLimit: takes("-u") ? "-u" : "-p" };
 }
 
-function spawned(child: ChildProcess): Promise<void> {
+/** Resolves when the process is there. Rejects with `unavailable`. */
+export function spawned(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     child.once("spawn", resolve);
     child.once("error", (error: NodeJS.ErrnoException) => {

@@ -153,6 +153,11 @@ function exitOf(code: number | null, signal: string | null): { code: number | nu
   return name === undefined ? { code, signal } : { code: null, signal: name };
 }
 
-const signalNames = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+/** The common name of each: aliases (SIGIOT of SIGABRT) come later in the list. */
+const signalNames = new Map(
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number, name]),
+);
 /** Between looks whether the last process of a killed program is gone. */
 const longestPauseMs = 20;

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 
 import { dirname, join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
 import type { Log } from "../../ports/log.ts";
-import type { Sandbox } from "../../ports/sandbox.ts";
+import type { Sandbox, ZygoteSpec } from "../../ports/sandbox.ts";
 import { openBubblewrap } from "./bubblewrap/driver.ts";
 import { findCgroups } from "./cgroup.ts";
 import { defaultHostUsers, HostUsers } from "./host-users.ts";
@@ -52,7 +52,7 @@ export async function createSandbox({
   let reason = "it was asked for";
   if (choice !== "process") {
     try {
-      return withHome(await openBubblewrap({ ...means, home, toolFolders }), home);
+      return withHome(await openBubblewrap({ ...means, home, toolFolders, log }), home);
     } catch (error) {
       if (choice === "bubblewrap" || !(error instanceof VirgaError) || error.code !== "unavailable") throw error;
       reason = `${error.message} (${error.detail.fix})`;
@@ -104,6 +104,7 @@ function withHome(sandbox: Sandbox, home: string): Sandbox {
     name: sandbox.name,
     enforces: sandbox.enforces,
     start: (spec) => sandbox.start(spec),
+    ...(sandbox.zygote !== undefined && { zygote: (spec: ZygoteSpec) => sandbox.zygote!(spec) }),
     async close() {
       await sandbox.close();
       rmSync(home, { recursive: true, force: true });

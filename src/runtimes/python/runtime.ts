@@ -9,7 +9,7 @@ import { VirgaError } from "../../core/errors.ts";
 import type { FunctionConfig } from "../../core/model.ts";
 import type { Log } from "../../ports/log.ts";
 import type { BuildRequest, Detection, Instance, Runtime, Specialisation, StartRequest } from "../../ports/runtime.ts";
-import type { Mount, Sandbox } from "../../ports/sandbox.ts";
+import type { Mount, Sandbox, SandboxedProgram, Zygote } from "../../ports/sandbox.ts";
 import { DeferredInstance } from "../../links/deferred-instance.ts";
 import { ExecInstance } from "../../links/exec/index.ts";
 import { startFramedInstance } from "../../links/framed/instance.ts";
@@ -38,6 +38,8 @@ class PythonRuntime implements Runtime {
   #guest: Promise<string> | undefined;
   readonly #compiled = new Map<string, Promise<string>>();
   readonly #installers = new Map<string, Promise<Installer>>();
+  /** By the interpreter's path. */
+  readonly #zygotes = new WeakMap<Sandbox, Map<string, Zygote>>();
 
   constructor({ toolsDirectory, log }: PythonRuntimeOptions) {
     this.#tools = toolsDirectory;
@@ -89,17 +91,7 @@ class PythonRuntime implements Runtime {
   async start(request: StartRequest): Promise<Instance> {
     const python = selectInterpreter(await this.#interpreters(), request.runtime);
     const guest: Mount = { source: await this.#compiledGuest(python), target: "/virga/guest", writable: false };
-    const program = await request.sandbox.start({
-      id: request.id,
-      command: [python.path, "-I", "-X", "utf8", `${inside(request.sandbox, guest)}/start.py`],
-      environment: baseEnvironment,
-      workingDirectory: "/tmp",
-      mounts: [guest, ...python.mounts],
-      network: request.network,
-      limits: request.limits,
-      channel: "link",
-      stdin: "none",
-    });
+    const program = (await this.#copy(request, python, guest)) ?? (await startAlone(request, python, guest));
     const blank = await startFramedInstance({
       id: request.id,
       program,
@@ -108,6 +100,32 @@ class PythonRuntime implements Runtime {
       startTimeoutMs: request.limits.startTimeoutMs,
     });
     return new DeferredInstance(request.id, blank, (code) => asProgram(request, python, code));
+  }
+
+  /** A copy of an interpreter that has loaded the guest already; undefined where there is none (yet). */
+  async #copy(request: StartRequest, python: Interpreter, guest: Mount): Promise<SandboxedProgram | undefined> {
+    const { sandbox, id, network, limits } = request;
+    if (sandbox.zygote === undefined) return undefined;
+    let zygotes = this.#zygotes.get(sandbox);
+    if (zygotes === undefined) this.#zygotes.set(sandbox, (zygotes = new Map()));
+    let zygote = zygotes.get(python.path);
+    if (zygote === undefined) {
+      zygote = sandbox.zygote({
+        interpreter: python.path,
+        program: `${guest.target}/start.py`,
+        environment: baseEnvironment,
+        workingDirectory: "/tmp",
+        mounts: [guest, ...python.mounts],
+      });
+      zygotes.set(python.path, zygote);
+    }
+    try {
+      return await zygote.fork({ id, network, limits });
+    } catch (error) {
+      if (!(error instanceof VirgaError) || error.code !== "unavailable") throw error;
+      this.#log.debug("an instance starts without the zygote", { instance: id, reason: error.message });
+      return undefined;
+    }
   }
 
   #interpreters(): Promise<Found> {
@@ -147,6 +165,20 @@ class PythonRuntime implements Runtime {
     this.#guest ??= publishGuest(this.#tools);
     return this.#guest;
   }
+}
+
+function startAlone(request: StartRequest, python: Interpreter, guest: Mount): Promise<SandboxedProgram> {
+  return request.sandbox.start({
+    id: request.id,
+    command: [python.path, "-I", "-X", "utf8", `${inside(request.sandbox, guest)}/start.py`],
+    environment: baseEnvironment,
+    workingDirectory: "/tmp",
+    mounts: [guest, ...python.mounts],
+    network: request.network,
+    limits: request.limits,
+    channel: "link",
+    stdin: "none",
+  });
 }
 
 /** The instance that takes the blank one's place, where the handler's file is a program of its own. */

@@ -1,173 +1,23 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { test } from "node:test";
 import { createLog } from "../../../src/drivers/host/log.ts";
-import { systemCallsOf } from "../../../src/drivers/sandbox/bubblewrap/system-calls.ts";
 import { seccompFilter } from "../../../src/drivers/sandbox/bubblewrap/seccomp.ts";
 import { createSandbox } from "../../../src/drivers/sandbox/sandbox.ts";
-import { probePromises } from "../../../src/drivers/sandbox/probe.ts";
-import type { Sandbox, SandboxSpec } from "../../../src/ports/sandbox.ts";
-import {
-  describeSandbox,
-  drop,
-  folder,
-  limits,
-  pause,
-  pidsOfHost,
-  readOrEmpty,
-  runCommand,
-  runScript,
-  specOf,
-} from "../../contracts/sandbox.ts";
+import { describeEnclosure } from "../../contracts/enclosure.ts";
+import { describeSandbox, folder, limits, pause, pidsOfHost, readOrEmpty } from "../../contracts/sandbox.ts";
 import { missingTools } from "../../tools.ts";
-import { openSandbox } from "./open.ts";
+import { groupFolders, openSandbox } from "./open.ts";
 
 const skip = missingTools("bwrap");
 const asRoot = process.getuid?.() === 0;
 
 describeSandbox("bubblewrap", () => openSandbox("bubblewrap"), skip);
 
-describe("bubblewrap encloses", { skip }, () => {
-  let opened: Awaited<ReturnType<typeof openSandbox>>;
-  let sandbox: Sandbox;
-  before(async () => {
-    opened = await openSandbox("bubblewrap");
-    ({ sandbox } = opened);
-  });
-  after(() => opened.close());
-  const run = (script: string, spec?: Partial<SandboxSpec>) => runScript(sandbox, script, spec);
-
-  test("each promise that it makes holds when it is tried", async () => {
-    for await (const { promise, holds, how } of probePromises(sandbox)) {
-      const expected = asRoot ? "enforced" : holds;
-      assert.equal(holds, expected, `${promise}: ${how}`);
-    }
-  });
-
-  test("the host's users, homes, data and other programs' files are not there", async (t) => {
-    const secret = folder(t, { "secret.txt": "the host's" });
-    const neighbour = await sandbox.start(specOf("sleep 5", { channel: "link" }));
-    drop(neighbour);
-    await neighbour.expose(folder(t, { "code.txt": "a neighbour's" }));
-    const script = `
-      for path in ${secret} ${opened.stateDirectory} /root /home /var /srv /mnt /run /sys /boot /etc/shadow /etc/ssh; do
-        test -e $path && echo "sees $path"
-      done
-      cut -d: -f1 /etc/passwd | sort | tr '\\n' ' '`;
-    assert.equal((await run(script)).stdout, "nobody root virga ");
-    await neighbour.stop(0);
-  });
-
-  test("it writes in /tmp, which is private and limited, and nowhere else", async () => {
-    const places = "/ /usr /usr/local/bin /etc /dev /code /proc/sys/kernel/core_pattern /proc/sysrq-trigger";
-    const script = `
-      echo mine >/tmp/file && cat /tmp/file
-      for path in ${places}; do
-        if (if [ -d $path ]; then : >$path/virga-test; else echo x >$path; fi) 2>/dev/null; then echo "wrote $path"; fi
-      done`;
-    assert.equal((await run(script, { channel: "link" })).stdout, "mine\n");
-    assert.equal((await run("ls -A /tmp")).stdout, "");
-    const fill = "head -c 9000000 /dev/zero >/dev/shm/full 2>/dev/null; wc -c </dev/shm/full";
-    assert.equal((await run(fill, { limits: { ...limits, tmpMb: 3 } })).stdout.trim(), String(3 * 2 ** 20));
-  });
-
-  test("it sees its own processes alone, and can signal no other", async () => {
-    const { stdout } = await run(
-      `ls /proc | grep -c '^[0-9]'; kill -0 ${process.pid} 2>/dev/null && ps -o comm= ${process.pid}`,
-    );
-    assert.ok(Number(stdout.trim()) < 8, stdout);
-  });
-
-  test("it gains no privilege: no capability, no set-user-id", async () => {
-    const { stdout } = await run("grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/self/status | tr -s '\\t' ' '; id -u");
-    assert.deepEqual(stdout.trim().split("\n"), [
-      "CapEff: 0000000000000000",
-      "CapBnd: 0000000000000000",
-      "NoNewPrivs: 1",
-      "1000",
-    ]);
-  });
-
-  test("what its function's environment says changes nothing outside", async () => {
-    const environment = { PATH: "/usr/bin:/bin", LD_PRELOAD: "/nowhere.so", BASH_ENV: "/nowhere", ENV: "/nowhere" };
-    const { stdout, stderr, report } = await runCommand(sandbox, ["/bin/echo", "ran"], { environment });
-    assert.equal(stdout, "ran\n");
-    assert.equal(report.code, 0);
-    // By the program's own loader, and by the shell inside that limits its processes where no control group does;
-    // the shell and bwrap outside were not given it.
-    const inside = asRoot ? 1 : 2;
-    assert.equal(stderr.split("cannot be preloaded").length - 1, inside, stderr);
-  });
-
-  test("with network none there is no way out, with host there is", async () => {
-    const server = createServer((socket) => socket.end("reached")).listen(0, "127.0.0.1");
-    await new Promise((resolve) => server.once("listening", resolve));
-    const { port } = server.address() as AddressInfo;
-    const script = `exec 4<>/dev/tcp/127.0.0.1/${port} && cat <&4`;
-    const by = (network: "none" | "host") => runCommand(sandbox, ["/bin/bash", "-c", script], { network });
-    assert.equal((await by("host")).stdout, "reached");
-    const none = await by("none");
-    assert.equal(none.stdout, "");
-    assert.match(none.stderr, /refused|unreachable/i);
-    server.close();
-  });
-
-  test("each program is a host user of its own", { skip: asRoot ? false : "needs root" }, async () => {
-    const programs = await Promise.all([1, 2, 3].map(() => sandbox.start(specOf("sleep 5"))));
-    programs.forEach(drop);
-    while (programs.some(({ pid }) => !readOrEmpty(`/proc/${pid}/comm`).startsWith("bwrap"))) await pause(5);
-    const users = programs.map(({ pid }) => statSync(`/proc/${pid}`).uid);
-    assert.equal(new Set(users).size, 3);
-    assert.ok(users.every((uid) => uid >= 200_000));
-    await Promise.all(programs.map((program) => program.stop(0)));
-  });
-
-  test("a program over its process limit alone cannot fork", async () => {
-    const busy = await sandbox.start(
-      specOf("n=0; while [ $n -lt 100 ]; do sleep 3 & n=$((n+1)); done", { limits: { ...limits, processes: 20 } }),
-    );
-    drop(busy);
-    const { stdout, stderr } = await run("for n in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait; echo all");
-    assert.equal(stdout, "all\n", stderr);
-    await busy.stop(0);
-  });
-
-  test(
-    "dangerous system calls are refused, and those of ordinary programs are not",
-    { skip: missingTools("python") },
-    async () => {
-      const calls = systemCallsOf(process.arch)!;
-      const script = `
-import ctypes, errno, os, socket, subprocess, threading
-libc = ctypes.CDLL(None, use_errno=True)
-def call(number, *rest):
-    ctypes.set_errno(0)
-    return errno.errorcode.get(ctypes.get_errno()) if libc.syscall(number, *rest) < 0 else "done"
-for number in [${calls.refused.join(",")}]:
-    got = call(number, 0, 0, 0, 0, 0, 0)
-    if got != "EPERM": print("call", number, got)
-for flag in (0x10000000, 0x20000, 0x40000000):
-    got = call(${calls.clone}, flag | 17, 0, 0, 0, 0)
-    if got != "EPERM": print("clone", hex(flag), got)
-if call(${calls.clone3}, 0, 0) != "ENOSYS": print("clone3")
-for family, kind in ((socket.AF_INET, socket.SOCK_RAW), (socket.AF_INET6, socket.SOCK_RAW), (17, socket.SOCK_RAW), (38, socket.SOCK_SEQPACKET)):
-    try: socket.socket(family, kind); print("socket", family, kind)
-    except PermissionError: pass
-    except OSError as error: print("socket", family, kind, error)
-threading.Thread(target=lambda: None).start()
-subprocess.run(["true"], check=True)
-socket.socket(); socket.socket(socket.AF_UNIX); socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
-print(call(${calls.newest} + 1000))
-`;
-      const { stdout, stderr } = await runCommand(sandbox, ["/usr/bin/python3", "-c", script], {});
-      assert.equal(stdout, "ENOSYS\n", stderr);
-    },
-  );
-});
+// A shell inside limits the processes where no control group does.
+describeEnclosure("bubblewrap", () => openSandbox("bubblewrap"), skip, asRoot ? 0 : 1);
 
 test("the filter is built for both machine types, and for no unknown one", () => {
   assert.notDeepEqual(seccompFilter("x64"), seccompFilter("arm64"));
@@ -217,16 +67,3 @@ test(
     assert.deepEqual(readdirSync(join(state, "instances")), []);
   },
 );
-
-function groupFolders(mark: string): string[] {
-  const found: string[] = [];
-  const look = (path: string, depth: number): void => {
-    for (const entry of readdirSync(path, { withFileTypes: true })) {
-      if (!entry.isDirectory()) continue;
-      if (entry.name === mark) found.push(join(path, entry.name));
-      else if (depth > 0) look(join(path, entry.name), depth - 1);
-    }
-  };
-  if (existsSync("/sys/fs/cgroup")) look("/sys/fs/cgroup", 4);
-  return found;
-}

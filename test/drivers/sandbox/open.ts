@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLog } from "../../../src/drivers/host/log.ts";
@@ -19,4 +19,18 @@ export async function openSandbox(choice: SandboxChoice): Promise<OpenedSandbox 
       rmSync(stateDirectory, { recursive: true });
     },
   };
+}
+
+/** The control groups of a server with this mark. */
+export function groupFolders(mark: string): string[] {
+  const found: string[] = [];
+  const look = (path: string, depth: number): void => {
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      if (!entry.isDirectory()) continue;
+      if (entry.name === mark) found.push(join(path, entry.name));
+      else if (depth > 0) look(join(path, entry.name), depth - 1);
+    }
+  };
+  if (existsSync("/sys/fs/cgroup")) look("/sys/fs/cgroup", 4);
+  return found;
 }

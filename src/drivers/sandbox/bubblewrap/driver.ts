@@ -3,7 +3,16 @@ import { closeSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { VirgaError } from "../../../core/errors.ts";
-import type { Enforcement, Sandbox, SandboxedProgram, SandboxLimits, SandboxSpec } from "../../../ports/sandbox.ts";
+import type { Log } from "../../../ports/log.ts";
+import type {
+  Enforcement,
+  Sandbox,
+  SandboxedProgram,
+  SandboxLimits,
+  SandboxSpec,
+  Zygote,
+  ZygoteSpec,
+} from "../../../ports/sandbox.ts";
 import type { Cgroup, Cgroups } from "../cgroup.ts";
 import type { HostUsers } from "../host-users.ts";
 import { launch, type Shell, startedProcess } from "../launcher.ts";
@@ -11,10 +20,12 @@ import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../proces
 import type { Pipes } from "../pipes.ts";
 import { RunningProgram } from "../program.ts";
 import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
+import { BubblewrapZygote } from "./zygote/zygote.ts";
 import { type Abilities, bubblewrapArguments } from "./arguments.ts";
 import { enforcement } from "./enforcement.ts";
 import { Premises } from "./premises.ts";
 import { seccompFilter } from "./seccomp.ts";
+import { type SystemCalls, systemCallsOf } from "./system-calls.ts";
 import { groupText, passwdText, systemView, type ViewEntry } from "./system-view.ts";
 
 export interface BubblewrapOptions {
@@ -26,6 +37,7 @@ export interface BubblewrapOptions {
   readonly users: HostUsers | undefined;
   /** Folders of the host that programs see beside the system's, read-only, at the same path. */
   readonly toolFolders: readonly string[];
+  readonly log: Log;
 }
 
 /** Tries bubblewrap once. Rejects with `unavailable` where it is not there or cannot enclose a program. */
@@ -45,6 +57,9 @@ class BubblewrapSandbox implements Sandbox {
   readonly #running = new Set<RunningProgram>();
   readonly #watch = new Watch();
   readonly #memoryWatch = new OutOfMemoryWatch();
+  readonly #zygotes: BubblewrapZygote[] = [];
+  /** Where the numbers of this machine type's system calls are known. */
+  readonly zygote?: (spec: ZygoteSpec) => Zygote;
 
   constructor(options: BubblewrapOptions, abilities: Abilities) {
     const { home } = options;
@@ -59,12 +74,26 @@ class BubblewrapSandbox implements Sandbox {
       this.#filterFile = join(home, "seccomp.bpf");
       writeFileSync(this.#filterFile, filter, { mode: 0o644 });
     }
+    const calls = systemCallsOf(process.arch);
+    if (calls !== undefined) this.zygote = (spec) => this.#openZygote(spec, calls, filter);
     this.enforces = enforcement({
       cgroups: options.cgroups?.controls,
       ownUser: options.users !== undefined,
       tmpfsSize: abilities.tmpfsSize,
       seccomp: filter !== undefined,
     });
+  }
+
+  #openZygote(spec: ZygoteSpec, calls: SystemCalls, filter: Buffer | undefined): Zygote {
+    const zygote = new BubblewrapZygote(`zygote-${this.#zygotes.length + 1}`, spec, {
+      ...this.#options,
+      view: this.#system,
+      calls,
+      filter,
+      onStart: (program, { limits }, cgroup) => this.#watchOver(program, limits, cgroup),
+    });
+    this.#zygotes.push(zygote);
+    return zygote;
   }
 
   async start(spec: SandboxSpec): Promise<SandboxedProgram> {
@@ -166,6 +195,7 @@ class BubblewrapSandbox implements Sandbox {
 
   async close(): Promise<void> {
     await Promise.all([...this.#running].map((program) => program.stop(0)));
+    await Promise.all(this.#zygotes.map((zygote) => zygote.close()));
     this.#watch.close();
     this.#memoryWatch.close();
     this.#options.cgroups?.close();

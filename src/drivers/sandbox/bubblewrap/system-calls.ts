@@ -8,6 +8,7 @@ export interface SystemCalls {
   readonly clone3: number;
   readonly personality: number;
   readonly socket: number;
+  readonly pivotRoot: number;
   /** Refused with EPERM. */
   readonly refused: readonly number[];
 }
@@ -24,6 +25,7 @@ export function systemCallsOf(architecture: NodeJS.Architecture): SystemCalls | 
     clone3: number("clone3"),
     personality: number("personality"),
     socket: number("socket"),
+    pivotRoot: refused.pivot_root[column]!,
     refused: Object.values(refused).flatMap((numbers) => numbers[column] ?? []),
   };
 }
@@ -46,7 +48,7 @@ const named = {
  * What the container engines' default profile refuses to a process without capabilities, and io_uring, whose requests
  * no filter sees: https://docs.docker.com/engine/security/seccomp. Names by theme; the numbers are the kernel's ABI.
  */
-const refused: Readonly<Record<string, Numbers>> = {
+const refused = {
   // The keyring is not divided by namespaces.
   add_key: [248, 217],
   keyctl: [250, 219],
@@ -119,4 +121,4 @@ const refused: Readonly<Record<string, Numbers>> = {
   uselib: [134, undefined],
   ustat: [136, undefined],
   nfsservctl: [180, 42],
-};
+} satisfies Readonly<Record<string, Numbers>>;

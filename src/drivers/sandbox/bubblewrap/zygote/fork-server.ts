@@ -1,0 +1,241 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, closeSync, constants, mkdirSync, openSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { StringDecoder } from "node:string_decoder";
+import { fileURLToPath } from "node:url";
+import { VirgaError } from "../../../../core/errors.ts";
+import type { ZygoteSpec } from "../../../../ports/sandbox.ts";
+import type { ViewEntry } from "../system-view.ts";
+import { spawned } from "../../launcher.ts";
+import type { StartedProcess } from "../../program.ts";
+
+export interface ForkServerOptions {
+  readonly spec: ZygoteSpec;
+  /** A folder of its own, not yet made, that programs' users can reach. No symbolic link on the way. */
+  readonly folder: string;
+  readonly view: readonly ViewEntry[];
+  readonly calls: { readonly clone: number; readonly pivotRoot: number };
+  readonly filter: Buffer | undefined;
+  readonly asRoot: boolean;
+}
+
+/** One copy, as `guest/virga_zygote/messages.py` takes it. */
+export interface ForkRequest {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Folders of its control groups. */
+  readonly groups: readonly string[];
+  readonly user: number | null;
+  /** Folder that it sees at `/code`. */
+  readonly code: string;
+  /** Whether it shares the host's network. */
+  readonly network: boolean;
+  readonly limits: {
+    /** Null where something else limits them. */
+    readonly processes: number | null;
+    readonly openFiles: number;
+    readonly fileSizeMb: number;
+    readonly tmpMb: number;
+  };
+}
+
+export interface ForkedProcess extends StartedProcess {
+  readonly link: Socket;
+}
+
+/**
+ * The process of a zygote (guest/start.py). It is asked over its descriptor 3, and connects each copy's link to a socket
+ * in a folder that is closed to all others: Node can hand no descriptor over.
+ */
+export class ForkServer {
+  /** Resolves with why, when it is gone. Its copies are going then. */
+  readonly ended: Promise<string>;
+  readonly #child: ChildProcess;
+  readonly #requests: Socket;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #copies = new Map<number, Copy>();
+  /** Of copies whose link has not come yet. */
+  readonly #links = new Map<number, PromiseWithResolvers<Socket>>();
+  #next = 1;
+  #retired = false;
+  #gone: string | undefined;
+  #why: string | undefined;
+
+  /** Resolves when it has loaded its program. Rejects with `unavailable`. */
+  static async start({ spec, folder, view, calls, filter, asRoot }: ForkServerOptions): Promise<ForkServer> {
+    const root = join(folder, "root");
+    const links = join(folder, "links");
+    mkdirSync(folder);
+    chmodSync(folder, 0o711);
+    mkdirSync(root);
+    mkdirSync(links, { mode: 0o700 });
+    // By its descriptor the folder has a short name, as sockets need one, and one that tells a program nothing.
+    const descriptor = openSync(links, constants.O_RDONLY | constants.O_DIRECTORY);
+    const listener = createServer();
+    const tidy = (): void => {
+      listener.close();
+      closeSync(descriptor);
+      rmSync(folder, { recursive: true, force: true });
+    };
+    let server: ForkServer;
+    try {
+      await once(listener.listen(`/proc/self/fd/${descriptor}/link`), "listening");
+      const child = spawn(spec.interpreter, ["-I", "-B", "-X", "utf8", serverFile], {
+        cwd: "/",
+        env: { ...spec.environment },
+        stdio: ["ignore", "ignore", "pipe", "pipe"],
+        detached: true,
+      });
+      await spawned(child);
+      server = new ForkServer(child, listener, tidy);
+    } catch (error) {
+      tidy();
+      throw error;
+    }
+    server.#write({
+      root,
+      view: [...view, ...spec.mounts.map(({ source, target }) => ({ bind: source, path: target }))],
+      calls,
+      filter: filter === undefined ? null : filter.toString("base64"),
+      program: spec.program,
+      asRoot,
+      directory: links,
+      workingDirectory: spec.workingDirectory,
+    });
+    await server.#ready.promise;
+    return server;
+  }
+
+  private constructor(child: ChildProcess, listener: Server, tidy: () => void) {
+    this.#child = child;
+    this.#requests = child.stdio[3] as Socket;
+    this.#requests.on("error", () => undefined); // its end says all
+    this.#readReports();
+    listener.on("connection", (socket) => this.#accept(socket));
+    let said = "";
+    child.stderr!.on("data", (chunk: Buffer) => (said = (said + chunk.toString()).slice(-longestWord)));
+    this.ended = new Promise((resolve) => {
+      // Behind its last words.
+      child.once("close", (code, signal) => {
+        this.#gone = this.#why ?? (said.trim().split("\n").at(-1) || `it ended with ${signal ?? code}`);
+        tidy();
+        this.#lose(this.#gone);
+        resolve(this.#gone);
+      });
+    });
+  }
+
+  /** Rejects with `unavailable`. */
+  async fork(request: ForkRequest): Promise<ForkedProcess> {
+    if (this.#gone !== undefined) throw unavailable(this.#gone);
+    const number = this.#next++;
+    const copy: Copy = { started: Promise.withResolvers(), ended: Promise.withResolvers() };
+    const link = Promise.withResolvers<Socket>();
+    link.promise.catch(() => undefined); // it fails with the start
+    this.#copies.set(number, copy);
+    this.#links.set(number, link);
+    this.#write({ fork: number, ...request });
+    return {
+      pid: await copy.started.promise,
+      link: await link.promise,
+      // By the one that waits for it: there the pid is nobody else's yet.
+      kill: () => this.#write({ kill: number }),
+      ended: copy.ended.promise,
+    };
+  }
+
+  /** For one that is to be asked no more: it ends with its last copy. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#copies.size === 0) this.kill("it was replaced");
+  }
+
+  /** Its copies die with it. */
+  kill(why: string): void {
+    this.#why ??= why;
+    this.#child.kill("SIGKILL");
+  }
+
+  #write(message: object): void {
+    if (this.#requests.writable) this.#requests.write(`${JSON.stringify(message)}\n`);
+  }
+
+  /** A copy's link, which begins with the number of its request. */
+  #accept(socket: Socket): void {
+    socket.on("error", () => undefined); // its end says all
+    const look = (): void => {
+      const head = socket.read(8) as Buffer | null;
+      if (head === null) return;
+      socket.off("readable", look);
+      const number = Number(head.readBigUInt64BE());
+      this.#links.get(number)?.resolve(socket);
+      this.#links.delete(number);
+    };
+    socket.on("readable", look);
+  }
+
+  #readReports(): void {
+    const decoder = new StringDecoder("utf8");
+    let held = "";
+    (this.#requests as Readable).on("data", (chunk: Buffer) => {
+      const lines = (held + decoder.write(chunk)).split("\n");
+      held = lines.pop()!;
+      for (const line of lines) this.#take(JSON.parse(line) as Report);
+    });
+  }
+
+  #take(report: Report): void {
+    if ("ready" in report) {
+      this.#ready.resolve();
+    } else if ("broken" in report) {
+      this.kill(report.broken);
+    } else if ("started" in report) {
+      this.#copies.get(report.started)?.started.resolve(report.pid);
+    } else if ("failed" in report) {
+      this.#copies.get(report.failed)?.started.reject(unavailable(report.message));
+      this.#forget(report.failed);
+      this.#links.delete(report.failed);
+    } else {
+      this.#copies.get(report.exited)?.ended.resolve([report.code, null]);
+      this.#forget(report.exited);
+    }
+  }
+
+  #forget(number: number): void {
+    this.#copies.delete(number);
+    if (this.#retired) this.retire();
+  }
+
+  #lose(why: string): void {
+    this.#ready.reject(unavailable(why));
+    for (const { started, ended } of this.#copies.values()) {
+      started.reject(unavailable(why));
+      ended.resolve([null, "SIGKILL"]);
+    }
+    for (const link of this.#links.values()) link.reject(unavailable(why));
+    this.#copies.clear();
+    this.#links.clear();
+  }
+}
+
+interface Copy {
+  readonly started: PromiseWithResolvers<number>;
+  readonly ended: PromiseWithResolvers<readonly [code: number | null, signal: string | null]>;
+}
+
+type Report =
+  | { readonly ready: number }
+  | { readonly broken: string }
+  | { readonly started: number; readonly pid: number }
+  | { readonly failed: number; readonly message: string }
+  | { readonly exited: number; readonly code: number };
+
+function unavailable(why: string): VirgaError {
+  return new VirgaError("unavailable", `The zygote can make no copy: ${why}`);
+}
+
+const serverFile = fileURLToPath(new URL("./guest/start.py", import.meta.url));
+const longestWord = 4096;

@@ -1,0 +1,185 @@
+"""The zygote's loop: takes requests, makes children, tells of their ends."""
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+
+from . import enclosure, kernel, program, view
+from .messages import BadMessage, Fork, Lines, Setup, parse, parse_json
+
+#: Where the server listens for children's links, in the folder that this process works in.
+_LINK = "link"
+
+
+class Server:
+    def __init__(self, descriptor):
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self._lines = Lines()
+        #: Children that have not been waited for: their numbers by pid, their pids by number.
+        self._numbers = {}
+        self._pids = {}
+        self._pid = os.getpid()
+        self._woken, self._wake = os.pipe()
+        for end in (self._woken, self._wake):
+            os.set_blocking(end, False)
+
+    def serve(self):
+        """Comes back in a child alone, with what it runs."""
+        kernel.die_with_parent()
+        os.umask(0o022)
+        self._prepare()
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
+        # What all children share is written to by none of them for the collector's sake.
+        gc.collect()
+        gc.freeze()
+        self._send({"ready": os.getpid()})
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._woken:
+                    self._reap()
+                    continue
+                for message in self._receive():
+                    if isinstance(message, Fork):
+                        main = self._fork(message)
+                        if main is not None:
+                            return main
+                    elif message.number in self._pids:
+                        os.kill(self._pids[message.number], signal.SIGKILL)
+
+    def _prepare(self):
+        """Takes the first line, and does all that can be done before there are children."""
+        try:
+            pending = b""
+            while not pending.endswith(b"\n"):
+                chunk = self._socket.recv(65536)
+                if not chunk:
+                    os._exit(0)
+                pending += chunk
+            self._setup = setup = Setup(parse_json(pending))
+            os.chdir(setup.directory)
+            if setup.as_root:
+                # Nobody waits for this yet. An ordinary user could not take it back.
+                os.nice(10)
+            self._program = program.load(setup.program, setup.view)
+            if setup.as_root:
+                os.setpriority(os.PRIO_PROCESS, 0, 0)
+                os.setgroups([])
+            view.build(setup.root, setup.view, setup.as_root)
+            if setup.as_root:
+                # To map children's users, and to end children that are other users.
+                kernel.keep_capabilities((kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID))
+        except Exception as error:
+            self._break(error)
+
+    def _receive(self):
+        chunk = self._socket.recv(65536)
+        if not chunk:
+            # The server is gone; children go with this process.
+            os._exit(0)
+        try:
+            messages = [parse(line) for line in self._lines.feed(chunk)]
+            for message in messages:
+                # Without a user of its own a child of root's would be root.
+                if isinstance(message, Fork) and (message.user is None) == self._setup.as_root:
+                    raise BadMessage("the user does not fit to this zygote")
+            return messages
+        except BadMessage as error:
+            self._break(error)
+
+    def _break(self, error):
+        self._send({"broken": "%s: %s" % (type(error).__name__, error)})
+        os._exit(1)
+
+    def _send(self, message):
+        try:
+            self._socket.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            os._exit(0)
+
+    def _reap(self):
+        try:
+            os.read(self._woken, 4096)
+        except BlockingIOError:
+            pass
+        while self._numbers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            number = self._numbers.pop(pid)
+            del self._pids[number]
+            self._send({"exited": number, "code": enclosure.exit_code(status)})
+
+    def _fork(self, request):
+        """None in the zygote; in the child, what it runs."""
+        opened = []
+        try:
+            _open_streams(request, opened)
+            streams = tuple(opened)
+            go, give_go = os.pipe()
+            opened += (go, give_go)
+            pid = kernel.clone(self._setup.calls["clone"], kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
+            if pid == 0:
+                opened.clear()  # they are the child's
+                return self._become(request, streams, go, give_go)
+            self._numbers[pid] = request.number
+            self._pids[request.number] = pid
+            self._send({"started": request.number, "pid": pid})
+            try:
+                enclosure.map_users(pid, request.user)
+                os.write(give_go, b"1")
+            except OSError as error:
+                # It ends by itself: it reads the end of the pipe.
+                os.write(streams[2], ("its users cannot be mapped: %s\n" % error).encode())
+        except OSError as error:
+            self._send({"failed": request.number, "message": str(error)})
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+        return None
+
+    def _become(self, request, streams, go, give_go):
+        """The child: the first process of its namespace. Forks the program once it is enclosed, and waits for it."""
+        stderr = streams[2]
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._socket.detach()
+            os.close(give_go)
+            enclosure.enter_groups(request.groups)
+            if os.read(go, 1) != b"1":
+                os._exit(enclosure.NOT_ENCLOSED)
+            enclosure.enclose(request, self._setup, self._pid)
+            enclosure.place(streams)
+            stderr = 2
+            pid = os.fork()
+            if pid != 0:
+                enclosure.wait_for(pid)
+            os.setsid()
+            os.chdir(self._setup.working_directory)
+            return program.take_over(self._program)
+        except BaseException as error:
+            enclosure.end_unenclosed(error, stderr)
+
+
+def _open_streams(request, opened):
+    """A child's descriptors 0 to 3, as long as there is a process that may open them."""
+    opened.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+    for path in (request.stdout, request.stderr):
+        # The server holds the reading end: this does not wait.
+        opened.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        os.set_blocking(opened[-1], True)
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    opened.append(link.fileno())
+    try:
+        link.connect(_LINK)
+        link.sendall(request.number.to_bytes(8, "big"))
+    finally:
+        link.detach()

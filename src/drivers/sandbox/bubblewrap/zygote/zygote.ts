@@ -1,0 +1,207 @@
+import { realpathSync } from "node:fs";
+import { join } from "node:path";
+import { VirgaError } from "../../../../core/errors.ts";
+import type { Log } from "../../../../ports/log.ts";
+import type { SandboxedProgram, SandboxSpec, Zygote, ZygoteSpec } from "../../../../ports/sandbox.ts";
+import { Premises, type PremisesOptions } from "../premises.ts";
+import type { SystemCalls } from "../system-calls.ts";
+import type { ViewEntry } from "../system-view.ts";
+import type { Cgroup } from "../../cgroup.ts";
+import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../../process-table.ts";
+import { RunningProgram } from "../../program.ts";
+import { treeUsage } from "../../watch.ts";
+import { ForkServer } from "./fork-server.ts";
+
+export interface ZygoteOptions extends PremisesOptions {
+  readonly view: readonly ViewEntry[];
+  readonly calls: Pick<SystemCalls, "clone" | "pivotRoot">;
+  readonly filter: Buffer | undefined;
+  readonly log: Log;
+  /** Told of each copy, before anybody else has it. */
+  readonly onStart: (program: RunningProgram, spec: ForkSpec, cgroup: Cgroup | undefined) => void;
+}
+
+export type ForkSpec = Pick<SandboxSpec, "id" | "network" | "limits">;
+
+/**
+ * Enclosed copies of one loaded Python program. Each stands where bubblewrap would have put it: the same view, namespaces,
+ * limits, control group, host user, filter. What makes the copies is one fork server, started anew when it is lost.
+ */
+export class BubblewrapZygote implements Zygote {
+  readonly #spec: ZygoteSpec;
+  readonly #options: ZygoteOptions;
+  readonly #name: string;
+  #server: ForkServer | undefined;
+  #opening: Promise<void> | undefined;
+  #failures = 0;
+  #notBefore = 0;
+  #servers = 0;
+  #trials = 0;
+  readonly #alive = new Set<ForkServer>();
+  #closed = false;
+
+  /** `name`: for folders, unique in the driver. */
+  constructor(name: string, spec: ZygoteSpec, options: ZygoteOptions) {
+    this.#name = name;
+    this.#spec = spec;
+    this.#options = options;
+  }
+
+  opened(): Promise<void> {
+    if (this.#closed) return Promise.reject(new VirgaError("unavailable", "The sandbox is closed"));
+    if (this.#server !== undefined) return Promise.resolve();
+    this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  async fork(spec: ForkSpec): Promise<SandboxedProgram> {
+    const server = this.#server;
+    if (server === undefined) {
+      if (performance.now() >= this.#notBefore) this.opened().catch(() => undefined); // it is in the log
+      throw new VirgaError("unavailable", "The zygote is not there yet");
+    }
+    const program = await this.#forkFrom(server, spec);
+    void program.exited.then(({ code }) => {
+      // The host has changed under it: ask bubblewrap, until a trial goes well.
+      if (code === notEnclosed && this.#server === server) this.#lose(server, "a copy could not enclose itself");
+    });
+    return program;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#server = undefined;
+    await this.#opening?.catch(() => undefined); // closed is closed
+    for (const server of this.#alive) server.kill("the sandbox is closed");
+    await Promise.all([...this.#alive].map((server) => server.ended));
+  }
+
+  async #open(): Promise<void> {
+    const { home, view, calls, filter, users, log } = this.#options;
+    try {
+      const server = await ForkServer.start({
+        spec: this.#spec,
+        folder: join(realpathSync(home), `${this.#name}-${++this.#servers}`),
+        view,
+        calls: { clone: calls.clone, pivotRoot: calls.pivotRoot },
+        filter,
+        asRoot: users !== undefined,
+      });
+      this.#alive.add(server);
+      void server.ended.then((why) => {
+        this.#alive.delete(server);
+        this.#lose(server, why);
+      });
+      await this.#try(server);
+      this.#failures = 0;
+      this.#server = server;
+    } catch (error) {
+      if (!(error instanceof VirgaError)) throw error;
+      this.#delay();
+      log.warn("no zygote: programs of its kind start one by one", {
+        interpreter: this.#spec.interpreter,
+        reason: error.message,
+      });
+      throw error;
+    }
+  }
+
+  /** Encloses one copy that nobody uses. */
+  async #try(server: ForkServer): Promise<void> {
+    const program = await this.#forkFrom(server, {
+      id: `${this.#name}-try-${++this.#trials}`,
+      network: "none",
+      limits: { memoryMb: 128, cpus: 1, processes: 16, openFiles: 64, fileSizeMb: 1, tmpMb: 1 },
+    });
+    let said = "";
+    program.stdout.resume();
+    program.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+    program.link!.resume().end();
+    const late = setTimeout(() => void program.stop(0), trialMs);
+    const { code } = await program.exited;
+    clearTimeout(late);
+    if (code !== notEnclosed) return;
+    server.kill("its copies cannot be enclosed");
+    throw new VirgaError("unavailable", said.trim() || "a copy could not enclose itself");
+  }
+
+  #lose(server: ForkServer, why: string): void {
+    server.retire();
+    if (this.#server !== server) return;
+    this.#server = undefined;
+    if (this.#closed) return;
+    this.#delay();
+    this.#options.log.warn("the zygote is gone, the next start begins another", {
+      interpreter: this.#spec.interpreter,
+      reason: why,
+    });
+  }
+
+  #delay(): void {
+    this.#notBefore = performance.now() + Math.min(longestPauseMs, firstPauseMs * 2 ** this.#failures++);
+  }
+
+  async #forkFrom(server: ForkServer, spec: ForkSpec): Promise<RunningProgram> {
+    const premises = await Premises.take({ ...spec, mounts: [], channel: "link" }, this.#options, ownProcesses);
+    const { cgroup, output, slot, user } = premises;
+    try {
+      const [stdout, stderr] = output.paths;
+      const { limits } = spec;
+      const child = await server.fork({
+        stdout,
+        stderr,
+        groups: cgroup?.folders ?? [],
+        user: user ?? null,
+        code: slot!.directory,
+        network: spec.network === "host",
+        limits: {
+          processes: cgroup?.limitsProcesses === true && user === undefined ? null : limits.processes,
+          openFiles: limits.openFiles,
+          fileSizeMb: limits.fileSizeMb,
+          tmpMb: limits.tmpMb,
+        },
+      });
+      const { pid } = child;
+      const first = readProcess(pid);
+      const program = new RunningProgram({
+        id: spec.id,
+        process: child,
+        link: child.link,
+        stdout: output.stdout,
+        stderr: output.stderr,
+        cgroup,
+        tree: {
+          // Below the first process of the namespace, which is the zygote's child.
+          main: () => childrenOf(pid)[0],
+          kill: () => undefined,
+          usage: () => treeUsage(pid),
+        },
+        expose: (directory) => premises.expose(directory),
+        pathOf: (target) => target,
+        // Waited for by the zygote it is gone, and its namespace with it; without a zygote it is about to go.
+        emptied: () => gone(first),
+        release: () => premises.release(),
+      });
+      output.closeTheirs();
+      this.#options.onStart(program, spec, cgroup);
+      return program;
+    } catch (error) {
+      await premises.abandon();
+      throw error;
+    }
+  }
+}
+
+async function gone(process: ProcessEntry | undefined): Promise<void> {
+  if (process === undefined) return;
+  while (isRunning(process.pid, process.startTicks)) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** The first process of the namespace. */
+const ownProcesses = 1;
+/** Of a copy that could not enclose itself: `NOT_ENCLOSED` in guest/virga_zygote/enclosure.py. */
+const notEnclosed = 126;
+/** For a program that does not end with its link. */
+const trialMs = 2000;
+const firstPauseMs = 500;
+const longestPauseMs = 60_000;
