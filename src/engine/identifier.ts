@@ -8,6 +8,7 @@ import type { Chance, Clock } from "../ports/clock.ts";
  */
 export function createIdentifier(clock: Clock, chance: Chance): () => string {
   let pool = chance.bytes(poolBytes);
+  let digits = hex(pool);
   let used = 0;
   let time = -1;
   let prefix = "";
@@ -16,6 +17,7 @@ export function createIdentifier(clock: Clock, chance: Chance): () => string {
   return function identify() {
     if (used + bytesPerId > pool.length) {
       pool = chance.bytes(poolBytes);
+      digits = hex(pool);
       used = 0;
     }
     const now = clock.now();
@@ -37,12 +39,7 @@ export function createIdentifier(clock: Clock, chance: Chance): () => string {
       hexByte[0x80 | ((counter >> 8) & 0x3f)]! +
       hexByte[counter & 0xff]! +
       "-" +
-      hexByte[pool[used]!]! +
-      hexByte[pool[used + 1]!]! +
-      hexByte[pool[used + 2]!]! +
-      hexByte[pool[used + 3]!]! +
-      hexByte[pool[used + 4]!]! +
-      hexByte[pool[used + 5]!]!;
+      digits.slice(2 * used, 2 * used + 12);
     used += 6;
     return id;
   };
@@ -64,6 +61,10 @@ export function timeOf(id: string): number | undefined {
 
 let lastText = "";
 let lastTime = 0;
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+}
 
 const hexByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 const bytesPerId = 9;
