@@ -144,19 +144,25 @@ describe("one server for each data folder", () => {
     assert.ok(!existsSync(`${file}.holder`));
   });
 
-  test("a file of a newer version is left alone", () => {
+  test("a file of a newer version, or an older one, is left alone", () => {
     const file = freshFile();
     open(file).close();
-    const database = new DatabaseSync(file);
-    database.exec("PRAGMA user_version = 99");
-    database.close();
-    const error = fails(file);
-    assert.equal(error.code, "unavailable");
-    assert.match(error.message, /newer Virga \(format 99/);
+    for (const [version, age] of [
+      [99, "newer"],
+      [1, "older"],
+    ]) {
+      const database = new DatabaseSync(file);
+      database.exec(`PRAGMA user_version = ${version}`);
+      database.close();
+      const error = fails(file);
+      assert.equal(error.code, "unavailable");
+      assert.match(error.message, new RegExp(`${age} Virga \\(format ${version};`));
+    }
   });
 });
 
 describe("a damaged file", () => {
+  const pageBytes = 16_384;
   const grown = async (): Promise<string> => {
     const file = freshFile();
     const store = open(file);
@@ -201,7 +207,7 @@ describe("a damaged file", () => {
   test("is named by whatever reads or writes the damaged part; nothing else comes of it", async () => {
     const file = await grown();
     const size = readFileSync(file).byteLength;
-    damage(file, 4096 * 14, size - 4096 * 14);
+    damage(file, pageBytes * 20, size - pageBytes * 20);
     const store = open(file);
     const { records, journal, queue } = store;
     const uses: Record<string, Promise<unknown>> = {
@@ -233,7 +239,7 @@ describe("a damaged file", () => {
 
   test("is named when it was cut off", async () => {
     const file = await grown();
-    truncateSync(file, 4096 * 20);
+    truncateSync(file, pageBytes * 20);
     const whole = await Promise.resolve()
       .then(() => open(file))
       .catch((error: unknown) => error);

@@ -1,4 +1,4 @@
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { asVirgaError } from "../../../core/errors.ts";
 import { storageError } from "./storage-error.ts";
 
@@ -7,6 +7,9 @@ interface Pending {
   readonly change: () => unknown;
   readonly settle: (value: never) => void;
   readonly refuse: (error: unknown) => void;
+  /** What the change gave or threw, until it is committed. */
+  value: unknown;
+  error: unknown;
 }
 
 /**
@@ -15,13 +18,17 @@ interface Pending {
  */
 export class GroupCommit {
   readonly #database: DatabaseSync;
+  readonly #begin: StatementSync;
+  readonly #end: StatementSync;
   /** Named in errors. */
   readonly #file: string;
-  readonly #afterCommit: (() => void)[] = [];
+  #afterCommit: (() => void)[] = [];
   #pending: Pending[] = [];
 
   constructor(database: DatabaseSync, file: string) {
     this.#database = database;
+    this.#begin = database.prepare("BEGIN IMMEDIATE");
+    this.#end = database.prepare("COMMIT");
     this.#file = file;
   }
 
@@ -37,7 +44,7 @@ export class GroupCommit {
   run<T>(change: () => T): Promise<T> {
     return new Promise<T>((settle, refuse) => {
       if (this.#pending.length === 0) setImmediate(() => this.flush());
-      this.#pending.push({ change, settle, refuse });
+      this.#pending.push({ change, settle, refuse, value: undefined, error: undefined });
     });
   }
 
@@ -63,30 +70,35 @@ export class GroupCommit {
 
   /** Undefined where it is committed and every promise has its answer. */
   #commit(group: readonly Pending[]): Error | undefined {
-    const answers: (() => void)[] = [];
     try {
-      this.#database.exec("BEGIN IMMEDIATE");
-      for (const { change, settle, refuse } of group) {
+      this.#begin.run();
+      for (const one of group) {
         const notes = this.#afterCommit.length;
         try {
-          const value = change();
-          answers.push(() => settle(value as never));
+          one.value = one.change();
+          one.error = undefined;
         } catch (error) {
           // SQLite's own errors may leave half a change behind; a condition that does not hold leaves none.
           if (storageError(error, this.#file) !== undefined) throw error;
           this.#afterCommit.length = notes;
-          answers.push(() => refuse(asVirgaError(error)));
+          one.error = asVirgaError(error);
         }
       }
-      this.#database.exec("COMMIT");
+      this.#end.run();
     } catch (error) {
       this.#afterCommit.length = 0;
       return this.#rollBack() ?? storageError(error, this.#file) ?? asVirgaError(error);
     }
-    for (const action of this.#afterCommit.splice(0)) action();
-    for (const answer of answers) answer();
+    const actions = this.#afterCommit;
+    this.#afterCommit = [];
+    for (const action of actions) action();
+    for (const { settle, refuse, value, error } of group) {
+      if (error === undefined) settle(value as never);
+      else refuse(error);
+    }
     return undefined;
   }
+
   /** Undefined where no transaction is open any more. SQLite itself rolls back on some errors, a full disk among them. */
   #rollBack(): Error | undefined {
     try {
