@@ -6,7 +6,8 @@ export function scalingOf(scaling: ManifestScaling): Record<string, unknown> {
   return renamed({
     min,
     max,
-    keepAliveMs: keepAlive,
+    keepAliveMs: typeof keepAlive === "object" ? keepAlive.time : keepAlive,
+    keepAlive: typeof keepAlive === "object" ? keptBy(keepAlive) : undefined,
     policy,
     kpa: kpa && renamed(kpa),
     openfaas: openfaas && renamed(openfaas),
@@ -15,6 +16,11 @@ export function scalingOf(scaling: ManifestScaling): Record<string, unknown> {
     schedule,
     expression: expression && renamed(expression),
   });
+}
+
+/** A time alone says nothing of a policy. */
+function keptBy({ policy, coldShare }: { policy?: string | undefined; coldShare?: number | undefined }) {
+  return policy === undefined && coldShare === undefined ? undefined : renamed({ policy, coldShare });
 }
 
 function renamed(group: Record<string, unknown>): Record<string, unknown> {

@@ -160,11 +160,29 @@ const expression = z
   .strictObject({ formula: text("Instances, such as `ceil(rate(requests[1m]) / 20)`.").optional(), downWindow })
   .meta({ description: "Policy `expression`: a formula over the function's own metrics." });
 
+const keepAlive = z
+  .strictObject({
+    policy: z
+      .enum(["learned", "hybrid", "greedy-dual", "fixed"])
+      .optional()
+      .meta({
+        description: "Who says how long the last instance stays, and when one is made ahead. Default: learned.",
+      }),
+    coldShare: z
+      .number()
+      .min(0.001)
+      .max(0.9)
+      .optional()
+      .meta({ description: "`learned`: share of cold starts aimed at; 0.06." }),
+    time: duration("`fixed`: how long; the others: how long instances beside the last one stay.").optional(),
+  })
+  .meta({ description: "Keep-alive by a policy. See docs/keep-alive.md." });
+
 const scaling = z
   .strictObject({
     min: count("Instances that are always there.").optional(),
     max: z.int().min(1).optional().meta({ description: "Instances at most." }),
-    keepAlive: duration("How long an idle instance above `min` is kept.").optional(),
+    keepAlive: z.union([duration("How long an idle instance above `min` is kept."), keepAlive]).optional(),
     policy: z
       .enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"])
       .optional()

@@ -57,6 +57,8 @@ export interface Scaling {
   /** `demand`, `schedule`: how long an idle instance above `min` is kept; `queue`, `cpu`, `expression`: the last one. */
   readonly keepAliveMs: number;
   readonly policy: ScalingPolicy;
+  /** `demand`, `schedule`: who says how long the last instance stays and when one is made ahead. Absent: `fixed`. */
+  readonly keepAlive?: KeepAliveSettings;
   /** Settings of the policy of this name; absent where the function uses another. */
   readonly kpa?: KpaSettings;
   readonly openfaas?: OpenFaasSettings;
@@ -64,6 +66,14 @@ export interface Scaling {
   readonly cpu?: CpuSettings;
   readonly schedule?: ScheduleSettings;
   readonly expression?: ExpressionSettings;
+}
+
+/** See `core/keep-alive`. */
+export interface KeepAliveSettings {
+  /** `fixed`: each instance is kept for `keepAliveMs`. By the others the last one is; those beside it have `keepAliveMs`. */
+  readonly policy: "learned" | "hybrid" | "greedy-dual" | "fixed";
+  /** `learned`: share of the calls that may be cold. */
+  readonly coldShare?: number;
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Revision } from "../core/model.ts";
 import type { Autoscaler } from "../core/scaling/autoscaler.ts";
 import { smoothed } from "../core/scaling/demand.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { Habit } from "./keep-alive.ts";
 import type { CallLoad } from "./scaler-load.ts";
 import { type PoolCall, retireGraceMs, type Worker } from "./worker.ts";
 
@@ -54,6 +55,8 @@ export class Fleet {
   /** Instances that there should be, and why; undefined where demand says so. */
   target: number | undefined;
   why = "";
+  /** How it is called, for its keep-alive policy; absent where instances are kept for a fixed time. */
+  habit: Habit | undefined;
   /** Why no instance is being started for those that wait. */
   obstacle: string | undefined;
   /** True: only time can change what was decided about starts. */
@@ -77,6 +80,7 @@ export class Fleet {
     if (open.length > 0) {
       const worker = open[open.length - 1]!;
       this.load?.arrive(this.machine.clock.monotonic());
+      if (this.habit?.idle === true) this.habit.called(this.machine.clock.monotonic(), false);
       this.#admit(worker, call);
       return worker;
     }
@@ -99,6 +103,8 @@ export class Fleet {
   join(call: PoolCall): void {
     call.waitingSince = this.machine.clock.monotonic();
     this.load?.arrive(call.waitingSince);
+    // A trial start is no call.
+    if (this.habit?.idle === true && this.trials === 0) this.habit.called(call.waitingSince, this.ready === 0);
     this.line.add(call);
     this.machine.hungry(this);
   }
@@ -107,6 +113,7 @@ export class Fleet {
   leave(call: PoolCall): boolean {
     if (!this.line.delete(call)) return false;
     this.load?.leave(this.machine.clock.monotonic());
+    this.#rest(this.machine.clock.monotonic());
     return true;
   }
 
@@ -133,6 +140,7 @@ export class Fleet {
     this.lastUsed = now;
     this.load?.leave(now);
     if (runMs !== undefined) this.typicalRunMs = smoothed(this.typicalRunMs, runMs);
+    if (worker.calls.size === 0) this.#rest(now);
     if (worker.state === "gone") return;
     if (this.line.size > 0 && (worker.state === "ready" || (worker.state === "retiring" && !this.serving))) {
       const next = this.#first();
@@ -193,6 +201,11 @@ export class Fleet {
 
   get empty(): boolean {
     return this.workers.size === 0 && this.starting.size === 0 && this.line.size === 0 && this.trials === 0;
+  }
+
+  /** Notes that no call runs or waits any more, where that is so. */
+  #rest(now: number): void {
+    if (this.habit?.idle === false && this.line.size === 0 && this.running === 0) this.habit.ended(now);
   }
 
   #admit(worker: Worker, call: PoolCall): void {

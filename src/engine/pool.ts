@@ -13,6 +13,7 @@ import type { ExitReport } from "../ports/sandbox.ts";
 import type { Functions, History, InstanceView, PoolView, Secrets } from "./engine.ts";
 import { Fleet, type Machine, shuttingDown } from "./fleet.ts";
 import { FleetIndex, sameProgram } from "./fleet-index.ts";
+import { KeepAlive, type KeptAlive } from "./keep-alive.ts";
 import { type Scaled, Scaler } from "./scaler.ts";
 import { ScalingLog } from "./scaling-log.ts";
 import { Starter, type StarterOptions } from "./starter.ts";
@@ -57,7 +58,7 @@ export function createPool(options: PoolOptions): Pool {
   return new InstancePool(options);
 }
 
-class InstancePool implements Pool, Machine, Nursery, Scaled {
+class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
   readonly clock: Clock;
   readonly log: Log;
   readonly starter: Starter;
@@ -69,6 +70,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
   readonly #stemCells: StemCells;
   readonly #scalingLog = new ScalingLog();
   readonly #scaler: Scaler;
+  readonly #keepAlive: KeepAlive;
   readonly #stops = new Set<Promise<unknown>>();
   /** The newest state of each function that is being followed. */
   readonly #reconciling = new Map<string, FunctionState>();
@@ -90,6 +92,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
     this.starter = new Starter(options);
     this.#stemCells = new StemCells(this, options.prewarm);
     this.#scaler = new Scaler(this);
+    this.#keepAlive = new KeepAlive(this);
     this.#unsubscribe = [
       options.functions.onChange((id, state) => {
         this.reconcile(id, state).catch((thrown: unknown) => {
@@ -111,6 +114,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
     // A number is given anew where a function was deleted, or where a deploy failed after its trial start.
     if (numbered !== undefined) this.#close(numbered, "its revision was replaced");
     const fleet = new Fleet(revision, this);
+    fleet.habit = this.#keepAlive.habitOf(revision);
     this.#fleets.add(fleet);
     this.#wake(idleTickMs);
     return fleet;
@@ -144,11 +148,13 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
         this.#close(fleet, "its function was deleted");
       }
       this.#scalingLog.forget(id);
+      this.#keepAlive.forget(id);
       return;
     }
     const reached = new Set(
       state.traffic.filter(({ weight, tag }) => weight > 0 || tag !== undefined).map(({ revision }) => revision),
     );
+    this.#keepAlive.reached(id, reached);
     for (const fleet of fleets) {
       // Newer than the newest: a trial start of a deploy that goes on.
       if (fleet.trials > 0 || fleet.revision.number > state.latestRevision) continue;
@@ -179,6 +185,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
   async drain(graceMs: number): Promise<void> {
     this.draining = true;
     this.#scaler.stop();
+    this.#keepAlive.stop();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     const began = this.clock.monotonic();
     if (!this.#quiet()) {
@@ -247,6 +254,21 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
     const stopped = this.#stop(worker, graceMs);
     this.#stops.add(stopped);
     void stopped.finally(() => this.#stops.delete(stopped));
+  }
+
+  startAhead(revision: Revision, reason: string): void {
+    if (this.draining) return;
+    const fleet = this.fleetOf(revision);
+    if (!fleet.serving || fleet.ready + fleet.starting.size > 0 || this.clock.monotonic() < fleet.notBefore) return;
+    const cell = this.#stemCells.take(fleet);
+    // Nobody goes for what nobody waits for.
+    if (cell === undefined && !this.reserve(revision.config.limits.memoryMb)) {
+      this.#record(fleet, 0, `no room to start ahead of a call; ${reason}`);
+      return;
+    }
+    this.#record(fleet, 1, reason);
+    this.#startsUnderWay++;
+    void this.#start(fleet, cell, true);
   }
 
   // What stem cells ask.
@@ -448,7 +470,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
     return all;
   }
 
-  async #start(fleet: Fleet, cell: StemCell | undefined): Promise<void> {
+  async #start(fleet: Fleet, cell: StemCell | undefined, ahead = false): Promise<void> {
     const begun = this.clock.monotonic();
     const startedAt = this.clock.now();
     const { config } = fleet.revision;
@@ -472,6 +494,8 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
         now,
       );
       wiring.worker = worker;
+      // The first call finds it warm, unless it came while this one started.
+      if (ahead && fleet.line.size === 0) worker.fresh = false;
       this.#startEnded(fleet, id);
       void this.#watch(worker, wiring);
       if (worker.capacity === 1) void this.#baseline(worker);
@@ -609,11 +633,16 @@ class InstancePool implements Pool, Machine, Nursery, Scaled {
     // Its policy says who goes.
     if (fleet.target !== undefined) return;
     const { keepAliveMs } = fleet.revision.config.scaling;
+    const { habit } = fleet;
     let { ready } = fleet;
     // In the order of their start: of equally idle ones the oldest goes.
     for (const worker of fleet.workers) {
       if (worker.calls.size > 0 || worker.state !== "ready") continue;
-      const reason = reasonToStop({ idleMs: now - worker.idleSince, keepAliveMs, ready, min: fleet.min });
+      // The last one is the policy's; those beside it are kept for a fixed time.
+      const reason =
+        habit?.known === true && ready === 1 && fleet.min === 0
+          ? habit.reasonToStop(fleet, now)
+          : reasonToStop({ idleMs: now - worker.idleSince, keepAliveMs, ready, min: fleet.min });
       if (reason === undefined) continue;
       ready--;
       this.stop(worker, reason, retireGraceMs);

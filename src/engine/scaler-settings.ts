@@ -2,6 +2,7 @@ import { z } from "zod";
 import type {
   CpuSettings,
   ExpressionSettings,
+  KeepAliveSettings,
   KpaSettings,
   OpenFaasSettings,
   QueueSettings,
@@ -71,12 +72,18 @@ const schedule: Fields<ScheduleSettings> = {
 
 const expression: Fields<ExpressionSettings> = { formula: z.string(), downWindowMs: whole(0, oneHourMs) };
 
+const keepAlive: Fields<KeepAliveSettings> = {
+  policy: z.enum(["learned", "hybrid", "greedy-dual", "fixed"]),
+  coldShare: number(0.001, 0.9),
+};
+
 /** `settings.scaling`, as far as each field can be judged by itself; `completeScaling` sees the whole. */
 export const scalingSettings = z
   .strictObject({
     min: whole(0, mostInstances),
     max: whole(1, mostInstances),
     keepAliveMs: whole(0, oneDayMs),
+    keepAlive: z.strictObject(keepAlive).partial(),
     policy: z.enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"]),
     kpa: z.strictObject(kpa).partial(),
     openfaas: z.strictObject(openfaas).partial(),

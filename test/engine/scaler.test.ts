@@ -242,7 +242,7 @@ describe("scaler: the other policies", () => {
 describe("scaler: beside the pool's other rules", () => {
   test("demand, the default, is not looked at by the scaler", async () => {
     const world = rig();
-    deploy(world, {});
+    deploy(world, { keepAliveMs: 60_000 });
     world.call();
     await world.clock.advance(100);
     answerAll(world);

@@ -69,7 +69,7 @@ test("settings that contradict each other are refused", () => {
 
 test("a scaling policy has its settings filled in, and no other's", () => {
   const scaling = (given: unknown) => completeSettings(checkSettings({ scaling: given }), code).scaling;
-  assert.deepEqual(scaling(undefined), defaultScaling);
+  assert.deepEqual(scaling(undefined), { ...defaultScaling, keepAlive: { policy: "learned" } });
   assert.deepEqual(scaling({ policy: "kpa", max: 5, kpa: { target: 10 } }), {
     ...defaultScaling,
     max: 5,
@@ -82,10 +82,22 @@ test("a scaling policy has its settings filled in, and no other's", () => {
   }
 });
 
+test("keep-alive: who names a time means it, who names nothing gets the policy that learns", () => {
+  const keepAlive = (given: object) => completeSettings(checkSettings({ scaling: given }), code).scaling.keepAlive;
+  assert.deepEqual(keepAlive({ min: 1 }), { policy: "learned" });
+  assert.deepEqual(keepAlive({ keepAliveMs: 5000 }), { policy: "fixed" });
+  assert.deepEqual(keepAlive({ keepAliveMs: 5000, keepAlive: { policy: "hybrid" } }), { policy: "hybrid" });
+  assert.deepEqual(keepAlive({ keepAlive: { coldShare: 0.02 } }), { policy: "learned", coldShare: 0.02 });
+  assert.equal(keepAlive({ policy: "queue" }), undefined);
+});
+
 test("what is wrong about a policy is named by its field", () => {
   for (const [scaling, field, message] of [
     [{ policy: "kppa" }, "policy", /is none of demand, kpa/],
     [{ kpa: {} }, "kpa", /the policy is demand/],
+    [{ keepAlive: { policy: "lru" } }, "keepAlive.policy", /is none of learned, hybrid/],
+    [{ keepAlive: { policy: "hybrid", coldShare: 0.1 } }, "keepAlive.coldShare", /the policy is hybrid/],
+    [{ policy: "queue", keepAlive: {} }, "keepAlive", /the policy is queue/],
     [{ policy: "queue", cpu: { targetPercent: 5 } }, "cpu", /the policy is queue/],
     [{ policy: "kpa", kpa: { window: 6 } }, "kpa.window", /is no setting/],
     [{ policy: "kpa", kpa: { windowMs: 5999 } }, "kpa.windowMs", /below 6000/],

@@ -73,8 +73,10 @@ export const describe = command({
   },
 });
 
-function scalingLine({ min, max, keepAliveMs, policy }: Scaling): string {
-  return `${min} to ${max} instances by ${policy}, kept ${formatDuration(keepAliveMs)} when idle`;
+function scalingLine({ min, max, keepAliveMs, keepAlive, policy }: Scaling): string {
+  const kept =
+    keepAlive === undefined || keepAlive.policy === "fixed" ? formatDuration(keepAliveMs) : `by ${keepAlive.policy}`;
+  return `${min} to ${max} instances by ${policy}, kept ${kept} when idle`;
 }
 
 /** The settings of the policy that is used, one a line. */

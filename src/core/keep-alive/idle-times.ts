@@ -29,8 +29,8 @@ export interface Need {
   readonly share: number;
   /** Share of all calls that may come when there is no instance. */
   readonly mayMiss: number;
-  /** Mean time from call to call; undefined where too few have come to know. */
-  readonly cycleMs: number | undefined;
+  /** Mean time from call to call. */
+  readonly cycleMs: number;
   readonly cost: KeepAliveCost;
 }
 
@@ -43,12 +43,12 @@ export interface Need {
  * What is cheap enough is taken in any case; what is too dear is left, missed or not.
  */
 export function worthwhile(bins: readonly number[], need: Need): number[] {
-  const { weights, holds, meanMs } = smoothed(bins);
+  const { weights, holds } = smoothed(bins);
   const order = weights.map((_, bin) => bin);
   order.sort((a, b) => holds[a]! * weights[b]! - holds[b]! * weights[a]!);
   const size = need.cost.memoryMb / 160;
   const cheapMs = (cheapStarts * need.cost.startMs) / size;
-  const dearMs = (dearCycles * (need.cycleMs ?? meanMs)) / size;
+  const dearMs = (dearCycles * need.cycleMs) / size;
   const chosen = new Uint8Array(binCount);
   let missed = need.share;
   for (const bin of order) {
@@ -68,24 +68,22 @@ export function worthwhile(bins: readonly number[], need: Need): number[] {
 }
 
 /** The probability of each bin, and for how long it holds an instance on average over all idle times. */
-function smoothed(bins: readonly number[]): { weights: number[]; holds: number[]; meanMs: number } {
+function smoothed(bins: readonly number[]): { weights: number[]; holds: number[] } {
   const counted = bins.reduce((sum, count) => sum + count, 0);
   const aside = counted < 10 ? 0.25 : 0.1;
   const all = counted + unseen;
   let survive = 1;
   const weights: number[] = [];
   const holds: number[] = [];
-  let meanMs = 0;
   for (let bin = 0; bin < binCount; bin++) {
     const near = (bins[bin - 1] ?? bins[bin]!) + (bins[bin + 1] ?? bins[bin]!);
     const weight = ((1 - 2 * aside) * bins[bin]! + aside * near + unseen / binCount) / all;
     weights.push(weight);
     // Smoothing may add a hair to 1.
     holds.push((edge(bin + 1) - edge(bin)) * Math.max(weight / 2, survive - weight / 2));
-    meanMs += (weight * (edge(bin) + edge(bin + 1))) / 2;
     survive -= weight;
   }
-  return { weights, holds, meanMs };
+  return { weights, holds };
 }
 
 function edge(bin: number): number {
@@ -99,5 +97,5 @@ const binCount = 71;
 const unseen = 0.5;
 /** Holding an instance of 160 MB for up to 200 times a start is always worth a start saved: 20 s for 100 ms. */
 const cheapStarts = 200;
-/** Holding it for longer than 15 times the mean time between calls, for one start saved, never is. */
-const dearCycles = 15;
+/** Holding it for longer than 60 times the mean time between calls, for one start saved, never is. */
+const dearCycles = 60;

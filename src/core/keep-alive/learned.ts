@@ -51,7 +51,7 @@ export function learnedPolicy(coldShare: number = defaultColdShare): KeepAlivePo
         state.parts = worthwhile(state.bins, {
           share: state.odd,
           mayMiss: Math.min(mostMissed, Math.max(leastMissed, left)),
-          cycleMs: state.calls < 4 ? undefined : Math.max(1000, (now - state.firstAt) / state.calls),
+          cycleMs: state.calls < newCalls ? newCycleMs : Math.max(1000, (now - state.firstAt) / state.calls),
           cost,
         });
       }
@@ -146,6 +146,9 @@ function percent(share: number): string {
 const hourMs = 3_600_000;
 const guesses = [1, 6, 12, 24, 168].map((hours) => hours * hourMs);
 const guessMs = 2500;
+/** With fewer calls nobody knows how far apart they are: memory is spent as if it were a quarter of an hour. */
+const newCalls = 14;
+const newCycleMs = hourMs / 4;
 /** Up to here it guesses. */
 const fewCalls = 5;
 /** Memory of that many calls: enough to tell 1 in 100, few enough to follow a function that changes. */

@@ -1,6 +1,6 @@
 import { defaultPolicySettings, defaultScaling } from "../defaults.ts";
 import { VirgaError } from "../errors.ts";
-import type { Scaling, ScalingSettings } from "../model.ts";
+import type { KeepAliveSettings, Scaling, ScalingPolicy, ScalingSettings } from "../model.ts";
 import { parseExpression } from "./expression.ts";
 import { parseSchedule } from "./schedule.ts";
 
@@ -15,6 +15,7 @@ export function completeScaling(given: ScalingSettings | undefined): Scaling {
     max: given?.max ?? defaultScaling.max,
     keepAliveMs: given?.keepAliveMs ?? defaultScaling.keepAliveMs,
     policy,
+    ...keepAliveOf(policy, given),
     ...(policy === "demand" ? {} : { [policy]: over(defaultPolicySettings[policy], given?.[policy]) }),
   };
   for (const group of policyGroups) {
@@ -29,6 +30,19 @@ export function completeScaling(given: ScalingSettings | undefined): Scaling {
   }
   checkPolicy(scaling);
   return scaling;
+}
+
+/** Whoever names a time means that time; whoever names nothing gets the policy that learns. */
+function keepAliveOf(policy: ScalingPolicy, given: ScalingSettings | undefined): { keepAlive?: KeepAliveSettings } {
+  if (policy !== "demand" && policy !== "schedule") {
+    if (given?.keepAlive === undefined) return {};
+    throw wrong("keepAlive", `is there, but the policy is ${policy}`, "take it out: that policy says who stays");
+  }
+  const { policy: name = given?.keepAliveMs === undefined ? "learned" : "fixed", coldShare } = given?.keepAlive ?? {};
+  if (coldShare !== undefined && name !== "learned") {
+    throw wrong("keepAlive.coldShare", `is there, but the policy is ${name}`, "set keepAlive.policy to learned");
+  }
+  return { keepAlive: { policy: name, ...(coldShare === undefined ? {} : { coldShare }) } };
 }
 
 function checkPolicy({ min, max, kpa, openfaas, schedule, expression }: Scaling): void {

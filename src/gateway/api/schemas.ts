@@ -97,6 +97,10 @@ const schedule = z
 
 const expression = z.object({ formula: text, downWindowMs: whole }).openapi("ExpressionScaling");
 
+const keepAlive = z
+  .object({ policy: z.enum(["learned", "hybrid", "greedy-dual", "fixed"]), coldShare: number.optional() })
+  .openapi("KeepAlive");
+
 const scalingBase = z.object({
   min: whole,
   max: whole,
@@ -105,12 +109,13 @@ const scalingBase = z.object({
 });
 
 export const scaling = scalingBase
-  .extend({ kpa, openfaas, queue, cpu, schedule, expression })
-  .partial({ kpa: true, openfaas: true, queue: true, cpu: true, schedule: true, expression: true })
+  .extend({ keepAlive, kpa, openfaas, queue, cpu, schedule, expression })
+  .partial({ keepAlive: true, kpa: true, openfaas: true, queue: true, cpu: true, schedule: true, expression: true })
   .openapi("Scaling", { description: "Beside `policy`, the settings of the policy of that name." });
 
 const scalingSettings = scalingBase
   .extend({
+    keepAlive: keepAlive.partial(),
     kpa: kpa.partial(),
     openfaas: openfaas.partial(),
     queue: queue.partial(),
