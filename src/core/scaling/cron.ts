@@ -53,6 +53,18 @@ export function lastDue(cron: Cron, now: WallMinute): WallMinute {
   throw new VirgaError("internal", `${cron.text} was not due within ${longestGapDays} days`);
 }
 
+/** The first time after `now` that it will be due. */
+export function nextDueMinute(cron: Cron, now: WallMinute): WallMinute {
+  const today = Math.floor((now + 1) / minutesPerDay);
+  const minuteOfDay = now + 1 - today * minutesPerDay;
+  for (let day = today; day < today + longestGapDays; day++) {
+    if (!isDue(cron, day)) continue;
+    const minute = firstMinute(cron, day === today ? minuteOfDay : 0);
+    if (minute !== undefined) return day * minutesPerDay + minute;
+  }
+  throw new VirgaError("internal", `${cron.text} will not be due within ${longestGapDays} days`);
+}
+
 function isDue(cron: Cron, day: number): boolean {
   const date = new Date(day * 86_400_000);
   if (!cron.months.has(date.getUTCMonth() + 1)) return false;
@@ -66,6 +78,16 @@ function lastMinute(cron: Cron, before: number): number | undefined {
     if (!cron.hours.has(hour)) continue;
     for (let minute = hour * 60 + 59; minute >= hour * 60; minute--) {
       if (minute <= before && cron.minutes.has(minute % 60)) return minute;
+    }
+  }
+  return undefined;
+}
+
+function firstMinute(cron: Cron, from: number): number | undefined {
+  for (let hour = Math.floor(from / 60); hour < 24; hour++) {
+    if (!cron.hours.has(hour)) continue;
+    for (let minute = hour * 60; minute < hour * 60 + 60; minute++) {
+      if (minute >= from && cron.minutes.has(minute % 60)) return minute;
     }
   }
   return undefined;

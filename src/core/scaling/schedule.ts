@@ -38,14 +38,16 @@ export function scheduledFloor(schedule: Schedule, epochMs: number): { readonly 
   return { min: latest.min, reason: `schedule: ${latest.min} at least since ${since} (${latest.cron.text})` };
 }
 
-function wallMinute(wall: Intl.DateTimeFormat, epochMs: number): WallMinute {
+/** What a clock shows there at a time by the calendar. */
+export function wallMinute(wall: Intl.DateTimeFormat, epochMs: number): WallMinute {
   const shown: Partial<Record<Intl.DateTimeFormatPartTypes, number>> = {};
   for (const { type, value } of wall.formatToParts(epochMs)) shown[type] = Number(value);
   const { year, month, day, hour, minute } = shown;
   return Date.UTC(year!, month! - 1, day, hour, minute) / 60_000;
 }
 
-function wallOf(timezone: string): Intl.DateTimeFormat {
+/** Throws `invalid_field` for a time zone that is none. */
+export function wallOf(timezone: string): Intl.DateTimeFormat {
   try {
     return new Intl.DateTimeFormat("en-u-ca-iso8601-nu-latn", {
       timeZone: timezone,
