@@ -1,12 +1,18 @@
 /** Runs the measurements named on the command line, or all. */
 import { cpus, totalmem } from "node:os";
+import * as async from "./async.ts";
+import * as burst from "./burst.ts";
 import * as cold from "./cold.ts";
+import * as density from "./density.ts";
 import * as idle from "./idle.ts";
+import * as metering from "./metering.ts";
+import * as neighbour from "./neighbour.ts";
+import * as nested from "./nested.ts";
 import * as warm from "./warm.ts";
 
 export type Report = (what: string, value: string) => void;
 
-const measurements = [warm, cold, idle];
+const measurements = [warm, nested, async, cold, burst, neighbour, metering, density, idle];
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !measurements.some((measurement) => measurement.name === name));
 if (unknown.length > 0) {

@@ -9,6 +9,7 @@ import { type AsyncMessage, decodeMessage } from "./async-message.ts";
 import type { Functions, GatheredAnswer, History, InvocationHandle } from "./engine.ts";
 import type { EngineInvoker } from "./invoker.ts";
 import type { Lane } from "./lane.ts";
+import type { Recent } from "./recent.ts";
 
 /** What an attempt needs of the dispatcher. */
 export interface AttemptHost {
@@ -28,6 +29,8 @@ export interface AttemptHost {
   /** False where an at-most-once call was begun before. Durable. */
   claim(namespace: string, id: string): Promise<boolean>;
   unclaim(namespace: string, id: string): Promise<void>;
+  /** It has its answer, and holds no instance any more. */
+  answered(lane: Lane): void;
   /** Hands the settled record to the function's destination. */
   deliver(config: FunctionConfig, record: Invocation, chain: number): Promise<void>;
 }
@@ -35,9 +38,9 @@ export interface AttemptHost {
 /** What is known of calls between their attempts. In memory: after a crash the counts begin anew, on the safe side. */
 export interface AttemptLedger {
   /** Attempts that never reached user code. */
-  readonly refusals: Map<string, number>;
+  readonly refusals: Recent<number>;
   /** What the failed attempts used. */
-  readonly spent: Map<string, CallUsage>;
+  readonly spent: Recent<CallUsage>;
 }
 
 /** One lease of one queued call, from its look at the message to its settlement. */
@@ -51,7 +54,11 @@ export class Attempt {
   final: InvocationStatus | undefined;
   readonly #host: AttemptHost;
   readonly #lane: Lane;
+  readonly #onStart = (handle: InvocationHandle): void => {
+    this.#handle = handle;
+  };
   #handle: InvocationHandle | undefined;
+  #holdsRoom = true;
 
   constructor(host: AttemptHost, lane: Lane, lease: Lease) {
     this.#host = host;
@@ -77,8 +84,10 @@ export class Attempt {
         error: asVirgaError(thrown),
       });
     }
+    this.#giveRoom();
   }
 
+  /** Of an ordinary call it awaits the answer, then that it is written down, and nothing else. */
   async #attempt(): Promise<void> {
     const { lease } = this;
     let message: { head: AsyncMessage; body: Uint8Array };
@@ -102,21 +111,43 @@ export class Attempt {
       return;
     }
     const run: Run = { head, number, revision };
-    if (await this.#isSettled(run)) return;
-    const ageMs = await this.#age(run);
-    if (await this.#mayNotRun(run, ageMs)) return;
-    const answer =
-      this.ending === undefined ? await this.#invoke(run, body, revision.config.async.maxAgeMs - ageMs) : cutOff;
+    const policy = revision.config.async;
+    if (this.#mayBeSettled() && (await this.#isSettled(run))) return;
+    const age = this.#age(run);
+    const ageMs = typeof age === "number" ? age : await age;
+    const mayRun = ageMs <= policy.maxAgeMs && number <= policy.maxAttempts && policy.delivery !== "at-most-once";
+    if (!mayRun && (await this.#mayNotRun(run, ageMs))) return;
+    let answer: Ended = cutOff;
+    if (this.ending === undefined) {
+      try {
+        answer = await this.#host.invoker.attempt(
+          { ...head, ...this.#lane.id, id: lease.id, body, attempt: number, patienceMs: policy.maxAgeMs - ageMs },
+          this.#onStart,
+        );
+      } catch (thrown) {
+        answer = { error: asVirgaError(thrown) };
+      }
+      this.#handle = undefined;
+    }
+    this.#giveRoom();
     if (this.ending === "lost") return;
     if (answer.error !== undefined && this.ending !== undefined) await this.#cut(run, answer, answer.error);
     else await this.#conclude(run, answer);
   }
 
+  #giveRoom(): void {
+    if (!this.#holdsRoom) return;
+    this.#holdsRoom = false;
+    this.#host.answered(this.#lane);
+  }
+
+  #mayBeSettled(): boolean {
+    return this.lease.attempt > 1 || this.lease.enqueuedAt < this.#host.startedAt;
+  }
+
   /** A crash came between the record and the settlement. A dead letter's record may be one from before its revival. */
   async #isSettled(run: Run): Promise<boolean> {
-    const { history, startedAt } = this.#host;
-    if (this.lease.attempt === 1 && this.lease.enqueuedAt >= startedAt) return false;
-    const record = await history.get(this.#lane.id.namespace, this.lease.id);
+    const record = await this.#host.history.get(this.#lane.id.namespace, this.lease.id);
     if (record === undefined || record.status === "dead_letter") return false;
     await this.#settle(run, record);
     return true;
@@ -156,7 +187,19 @@ export class Attempt {
     }
   }
 
-  async #conclude(run: Run, answer: Ended): Promise<void> {
+  #conclude(run: Run, answer: Ended): Promise<void> {
+    const { status, error } = answer;
+    if (error !== undefined || (status ?? 200) >= 500) return this.#concludeFailure(run, answer);
+    const result = this.#result(answer);
+    if (result instanceof Promise) return result.then((kept) => this.#succeed(run, answer, kept));
+    return this.#succeed(run, answer, result);
+  }
+
+  #succeed(run: Run, answer: Ended, result: AsyncResult | undefined): Promise<void> {
+    return this.#settle(run, { ...this.#record(run, answer, undefined), status: "succeeded", result });
+  }
+
+  async #concludeFailure(run: Run, answer: Ended): Promise<void> {
     const { ledger, chance } = this.#host;
     const policy = run.revision.config.async;
     const { error } = answer;
@@ -166,51 +209,38 @@ export class Attempt {
     const step = nextStep(outcome, state, policy);
     const once = policy.delivery === "at-most-once";
     if (step.kind === "succeed") {
-      const record = this.#record(run, answer, undefined);
-      await this.#settle(run, { ...record, status: "succeeded", result: await this.#result(answer) });
+      await this.#succeed(run, answer, await this.#result(answer));
     } else if (step.kind === "bury") {
       await this.#bury(run, answer, error, step.reason);
     } else if (once && step.counted) {
       await this.#settle(run, { ...this.#record(run, answer, error), result: await this.#result(answer) });
     } else {
       if (once) await this.#host.unclaim(this.#lane.id.namespace, this.lease.id);
-      if (!step.counted) remember(ledger.refusals, this.lease.id, (ledger.refusals.get(this.lease.id) ?? 0) + 1);
+      if (!step.counted) ledger.refusals.set(this.lease.id, (ledger.refusals.get(this.lease.id) ?? 0) + 1);
       if (answer.invocation !== undefined) {
-        remember(ledger.spent, this.lease.id, sumOf(ledger.spent.get(this.lease.id), answer.invocation.usage));
+        ledger.spent.set(this.lease.id, sumOf(ledger.spent.get(this.lease.id), answer.invocation.usage));
       }
       await this.#release(step.delayMs);
     }
   }
 
-  /** An answer, or why there is none. */
-  async #invoke(run: Run, body: Uint8Array, patienceMs: number): Promise<Ended> {
-    try {
-      return await this.#host.invoker.attempt(
-        { ...run.head, ...this.#lane.id, id: this.lease.id, body, attempt: run.number, patienceMs },
-        (handle) => {
-          this.#handle = handle;
-        },
-      );
-    } catch (thrown) {
-      return { error: asVirgaError(thrown) };
-    } finally {
-      this.#handle = undefined;
-    }
-  }
-
   /** Since its acceptance, or since it was revived from the dead letters. */
-  async #age(run: Run): Promise<number> {
+  #age(run: Run): number | Promise<number> {
     const now = this.#host.clock.now();
     const age = now - run.head.acceptedAt;
     if (age <= run.revision.config.async.maxAgeMs) return age;
-    const revived = await this.#host.revivedAt(this.#lane.id.namespace, this.lease.id);
-    return revived === undefined ? age : now - revived;
+    return this.#host
+      .revivedAt(this.#lane.id.namespace, this.lease.id)
+      .then((revived) => (revived === undefined ? age : now - revived));
   }
 
   /** The record is durable before the message goes: a crash between the two settles again, and runs nothing again. */
   async #settle(run: Run, record: Invocation): Promise<void> {
-    await this.#write(run, record);
-    await this.#host.queue.settle(this.#lane.queue, this.lease.receipt);
+    await this.#host.history.appendDurably(record);
+    await this.#deliver(run, record);
+    // Only a call with a key can be sent again under its id.
+    const remember = run.head.idempotencyKey === undefined ? forgotten : {};
+    await this.#host.queue.settle(this.#lane.queue, this.lease.receipt, remember);
     this.#over(record);
   }
 
@@ -222,14 +252,16 @@ export class Attempt {
   ): Promise<void> {
     const result = answer === undefined ? undefined : await this.#result(answer);
     const record: Invocation = { ...this.#record(run, answer, error), status: "dead_letter", result };
-    await this.#write(run, record);
+    await this.#host.history.appendDurably(record);
+    if (run.revision !== undefined) await this.#deliver({ ...run, revision: run.revision }, record);
     await this.#host.queue.bury(this.#lane.queue, this.lease.receipt, reason);
     this.#over(record);
   }
 
-  async #write(run: Partial<Run> & Pick<Run, "head">, record: Invocation): Promise<void> {
-    await this.#host.history.appendDurably(record);
-    if (run.revision !== undefined) await this.#host.deliver(run.revision.config, record, run.head.chain ?? 0);
+  #deliver({ revision, head }: Run, record: Invocation): Promise<void> | undefined {
+    const { onSuccess, onFailure } = revision.config.async;
+    if (onSuccess === undefined && onFailure === undefined) return undefined;
+    return this.#host.deliver(revision.config, record, head.chain ?? 0);
   }
 
   async #release(delayMs: number): Promise<void> {
@@ -277,12 +309,11 @@ export class Attempt {
     };
   }
 
-  async #result(answer: Ended): Promise<AsyncResult | undefined> {
+  #result(answer: Ended): AsyncResult | undefined | Promise<AsyncResult> {
     const { status, headers, body } = answer;
     if (status === undefined || headers === undefined || body === undefined) return undefined;
-    if (body.length <= inlineBytes) return { status, headers, body: Buffer.from(body).toString("base64") };
-    const { digest } = await this.#host.blobs.put(once(body));
-    return { status, headers, blob: digest };
+    if (body.length <= inlineBytes) return { status, headers, body: base64(body) };
+    return this.#host.blobs.put(once(body)).then(({ digest }) => ({ status, headers, blob: digest }));
   }
 }
 
@@ -316,9 +347,8 @@ function sumOf(before: CallUsage | undefined, now: CallUsage): CallUsage {
   };
 }
 
-function remember<T>(map: Map<string, T>, id: string, value: T): void {
-  map.set(id, value);
-  if (map.size > rememberedCalls) map.delete(map.keys().next().value!);
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
 }
 
 async function* once(body: Uint8Array): AsyncGenerator<Uint8Array> {
@@ -337,5 +367,4 @@ const nothingUsed: CallUsage = {
 /** A larger result would make the records that stand with it slow to read. */
 const inlineBytes = 2 ** 20;
 const troubleMs = 1000;
-/** Calls between two attempts, some 200 bytes each. */
-const rememberedCalls = 100_000;
+const forgotten = { rememberMs: 0 };

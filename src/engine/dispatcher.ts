@@ -12,6 +12,7 @@ import type { AsyncStatus, Dispatcher, Functions, History, InvocationRequest } f
 import { shuttingDown } from "./fleet.ts";
 import type { EngineInvoker } from "./invoker.ts";
 import { Lane, type LaneHost, leaseBatch, leaseMs } from "./lane.ts";
+import { Recent } from "./recent.ts";
 
 export interface DispatcherOptions {
   readonly queue: Queue;
@@ -46,15 +47,21 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
   readonly chance: Chance;
   readonly log: Log;
   readonly startedAt: number;
-  readonly ledger: AttemptLedger = { refusals: new Map(), spent: new Map() };
+  readonly ledger: AttemptLedger = { refusals: new Recent(betweenAttempts), spent: new Recent(betweenAttempts) };
   readonly #options: DispatcherOptions;
   readonly #lanes = new Map<string, Promise<Lane>>();
+  /** Those that are open, by namespace and name. */
+  readonly #opened = new Map<string, Map<string, Lane>>();
   /** Lanes with something to do as far as they know, that the total kept from it. */
   readonly #blocked = new Set<Lane>();
+  #unblocking = false;
   /** Calls that are being cancelled: their leases are not begun. */
   readonly #cancelling = new Set<string>();
   /** The functions of the calls accepted last; others are looked for. */
-  readonly #recent = new Map<string, Lane>();
+  readonly #recent = new Recent<Lane>(recentCalls);
+  /** Attempts that were begun and are not settled. */
+  #begun = 0;
+  /** Of those, the ones that hold an instance or wait for one. */
   #running = 0;
   /** Attempts that lanes are about to lease. */
   #reserved = 0;
@@ -190,9 +197,8 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
   // For its lanes.
 
   reserve(lane: Lane): number {
-    const own = this.#limitOf(lane) - lane.attempts.size;
-    const total = this.#options.concurrency - this.#running - this.#reserved;
-    const room = Math.max(0, Math.min(own, Math.max(total, laneFloor - lane.attempts.size), leaseBatch));
+    const own = this.#limitOf(lane) - lane.running;
+    const room = Math.max(0, Math.min(own, Math.max(this.#room(), laneFloor - lane.attempts.size), leaseBatch));
     if (room === 0 && own > 0) this.#blocked.add(lane);
     this.#reserved += room;
     return room;
@@ -206,13 +212,22 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
   begin(lane: Lane, lease: Lease): void {
     // Its canceller takes it out of the queue.
     if (this.#cancelling.has(lease.id)) return;
+    this.#begun++;
     this.#running++;
+    lane.running++;
     const attempt = new Attempt(this, lane, lease);
     lane.attempts.set(lease.id, attempt);
     void attempt.done.then(() => this.#ended(lane, lease.id));
   }
 
   // For its attempts.
+
+  answered(lane: Lane): void {
+    lane.running--;
+    this.#running--;
+    if (this.#running === 0) this.#whenIdle?.();
+    this.#roomFor(lane);
+  }
 
   async revivedAt(namespace: string, id: string): Promise<number | undefined> {
     return (await this.#options.records.get<number>(revivedKey(namespace, id)))?.value;
@@ -288,7 +303,7 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
             : "Send less, or raise limits.requestBytes.",
       });
     }
-    const lane = await this.#lane(request, true);
+    const lane = this.#opened.get(request.namespace)?.get(request.name) ?? (await this.#lane(request, true));
     const { idempotencyKey, cause } = request;
     let id = request.id ?? this.#options.identify();
     if (idempotencyKey !== undefined) id = await this.#firstId(request, idempotencyKey, id);
@@ -306,10 +321,11 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
       chain: chain === 0 ? undefined : chain,
     };
     // With a key even where its first id is known: a crash may have come between the key's record and the queue.
-    const { accepted } = await this.queue.enqueue(lane.queue, { id, body: encodeMessage(head, request.body) });
-    this.#recent.set(id, lane);
-    if (this.#recent.size > recentCalls) this.#recent.delete(this.#recent.keys().next().value!);
+    const enqueued = this.queue.enqueue(lane.queue, { id, body: encodeMessage(head, request.body) });
+    // A lease asked for now finds it, and lies on the disk with it.
     lane.pump();
+    const { accepted } = await enqueued;
+    this.#recent.set(id, lane);
     return { id, duplicate: !accepted };
   }
 
@@ -359,6 +375,8 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
     }
     // The leases of the process before this one are nobody's any more.
     if (!isNew) await this.queue.reclaim?.(lane.queue);
+    const beside = this.#opened.get(id.namespace) ?? new Map<string, Lane>();
+    this.#opened.set(id.namespace, beside.set(id.name, lane));
     return lane;
   }
 
@@ -434,21 +452,33 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
 
   #ended(lane: Lane, id: string): void {
     lane.attempts.delete(id);
-    this.#running--;
-    if (this.#running === 0) this.#whenIdle?.();
+    this.#begun--;
+    this.#roomFor(lane);
+  }
+
+  #roomFor(lane: Lane): void {
     if (!this.open) return;
     lane.pump();
-    this.#unblock();
+    if (this.#blocked.size === 0 || this.#unblocking) return;
+    this.#unblocking = true;
+    process.nextTick(() => this.#unblock());
   }
 
   /** Lets lanes lease that the total held up, as far as it goes now. */
   #unblock(): void {
+    this.#unblocking = false;
     if (!this.open) return;
-    for (const lane of this.#blocked) {
-      if (this.#running + this.#reserved >= this.#options.concurrency) return;
+    for (const lane of [...this.#blocked]) {
+      if (this.#room() <= 0) return;
       this.#blocked.delete(lane);
-      lane.pump();
+      lane.look();
     }
+  }
+
+  /** For attempts of whatever function. Those that are being written down need no instance; a disk that cannot keep up holds the next ones back. */
+  #room(): number {
+    const { concurrency } = this.#options;
+    return Math.min(concurrency - this.#running, concurrency + mostSettling - this.#begun) - this.#reserved;
   }
 
   #renew(): void {
@@ -568,4 +598,8 @@ const unknownLimit = 16;
 const laneFloor = 2;
 const longestChain = 32;
 const recentCalls = 50_000;
+/** Attempts whose answers wait to be written down; some milliseconds of work for a disk that keeps up. */
+const mostSettling = 2048;
+/** Calls remembered between two attempts, some 200 bytes each. */
+const betweenAttempts = 100_000;
 const troubleMs = 1000;

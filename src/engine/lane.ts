@@ -22,8 +22,11 @@ export interface LaneHost {
 export class Lane {
   readonly id: FunctionId;
   readonly queue: string;
+  /** Those that run, and those whose answer is being written down. */
   readonly attempts = new Map<string, Attempt>();
+  running = 0;
   readonly #host: LaneHost;
+  #pumped = false;
   #leasing = false;
   #again = false;
   #timer: Timer | undefined;
@@ -34,13 +37,18 @@ export class Lane {
     this.queue = `async/${id.namespace}/${id.name}`;
   }
 
-  /** There may be something to lease, or room for it. */
+  /** There may be something to lease, or room for it. However often it is told so in one turn, it looks once, at the turn's end. */
   pump(): void {
-    if (this.#leasing) {
-      this.#again = true;
-      return;
-    }
-    if (this.#host.open) void this.#lease();
+    if (this.#pumped) return;
+    this.#pumped = true;
+    process.nextTick(look, this);
+  }
+
+  /** Looks now. */
+  look(): void {
+    this.#pumped = false;
+    if (this.#leasing) this.#again = true;
+    else if (this.#host.open) void this.#lease();
   }
 
   close(): void {
@@ -66,7 +74,7 @@ export class Lane {
     } finally {
       this.#leasing = false;
       // It was told of more while it looked for when to wake.
-      if (this.#again && this.#host.open) queueMicrotask(() => this.pump());
+      if (this.#again && this.#host.open) this.pump();
     }
   }
 
@@ -93,6 +101,10 @@ export class Lane {
       this.pump();
     });
   }
+}
+
+function look(lane: Lane): void {
+  lane.look();
 }
 
 /** A lease that its holder does not renew is over after this; renewed three times as often. */

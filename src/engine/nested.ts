@@ -47,4 +47,4 @@ function header(headers: readonly string[], name: string): string | undefined {
 }
 
 /** Deeper than programs call each other on purpose. */
-const deepest = 32;
+const deepest = 64;

@@ -12,6 +12,7 @@
  * - With an `id`: enqueueing an id that the queue still knows (waiting, leased, dead, or settled less than
  *   `remember` ago) changes nothing and resolves to `{ accepted: false }`.
  * - Everything that changes a message is durable when its promise settles. Leases outlive a restart.
+ * - Changes take effect in the order in which they are asked for: a `lease` finds what was enqueued just before, awaited or not.
  * - The caller leaves a body's bytes alone until its promise settles. What a holder gets is its own to change.
  *
  * Queue names, ids and keys: 1–256 bytes of UTF-8, no NUL; `enqueue` rejects others with `bad_request`. Bodies: bytes,

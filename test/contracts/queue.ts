@@ -60,6 +60,24 @@ export function describeQueue(name: string, open: OpenDriver<Queue>): void {
     assert.equal(new Set(leases.map(({ receipt }) => receipt)).size, 50);
   });
 
+  guarantee("changes take effect in the order in which they are asked for", async ({ port }) => {
+    const enqueued = ["a", "b", "c"].map((id) => send(port, { id }));
+    const first = port.lease("q", 2, 1000);
+    const last = send(port, { id: "d" });
+    const second = port.lease("q", 10, 1000);
+    assert.deepEqual(
+      [ids(await first), ids(await second)],
+      [
+        ["a", "b"],
+        ["c", "d"],
+      ],
+    );
+    assert.deepEqual(await Promise.all([...enqueued, last]), [true, true, true, true]);
+    const settled = port.settle("q", receiptOf(await first, "a"), { rememberMs: 0 });
+    const again = send(port, { id: "a" });
+    assert.deepEqual([await settled, await again, await leased(port)], [true, true, ["a"]]);
+  });
+
   guarantee("as many as asked for are leased, at most", async ({ port }) => {
     for (let index = 0; index < 5; index++) await send(port, { id: `m${index}` });
     assert.deepEqual(await leased(port, 0), []);
