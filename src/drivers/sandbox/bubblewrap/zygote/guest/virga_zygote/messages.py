@@ -16,6 +16,7 @@ class Setup:
     """The first message: what all children have in common."""
 
     __slots__ = ("root", "view", "calls", "filter", "program", "as_root", "directory", "working_directory")
+    __slots__ += ("last_capability",)  # not told, but found
 
     def __init__(self, message):
         names = {"root", "view", "calls", "filter", "program", "asRoot", "directory", "workingDirectory"}
@@ -35,6 +36,7 @@ class Fork:
     """One child: its number on this connection, and what encloses it."""
 
     __slots__ = ("number", "stdout", "stderr", "groups", "user", "code", "network", "limits")
+    __slots__ += ("streams",)  # opened by the zygote
 
     def __init__(self, fields):
         self.number = _number(fields["fork"], "fork", 1, 2**53)

@@ -7,6 +7,9 @@ import sys
 
 #: Under this name it waits; children call it `__main__`, as the interpreter would.
 _NAME = "virga_zygote_program"
+#: Names of the zygote's own modules, looked for before there are children.
+_own = []
+_kept = []
 
 
 def load(path, entries):
@@ -26,15 +29,18 @@ def load(path, entries):
         sys.meta_path.remove(finder)
     if not callable(getattr(module, "main", None)):
         raise ImportError("%s has no function `main`" % path)
+    _own.extend(name for name in sys.modules if name == __package__ or name.startswith(__package__ + "."))
     return module
 
 
-def take_over(module):
+def take_over(module, server):
     """In the child: the process is this program's from here on."""
-    for name in [name for name in sys.modules if name == __package__ or name.startswith(__package__ + ".")]:
-        del sys.modules[name]
-    sys.modules.pop(_NAME, None)
-    sys.modules["__main__"] = module
+    # Out of sight, but not taken apart: the server's socket has the number of the child's link now, and the rest would
+    # cost more to take apart than it takes.
+    _kept.extend((server, sys.modules["__main__"]))
+    for name in _own:
+        _kept.append(sys.modules.pop(name))
+    sys.modules["__main__"] = sys.modules.pop(_NAME)
     module.__name__ = "__main__"
     sys.argv = [module.__file__]
     _seed()
@@ -42,16 +48,14 @@ def take_over(module):
 
 
 def _seed():
-    """Chance that the zygote drew ahead would be every child's. `random` is seeded by the fork itself."""
+    """Chance that the zygote drew ahead would be every child's. `random` is seeded by the fork itself, OpenSSL by the
+    change of the process's number."""
     uuid = sys.modules.get("uuid")
     if uuid is not None:
         uuid._node = uuid._last_timestamp = None
     tempfile = sys.modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = None
-    ssl = sys.modules.get("ssl")
-    if ssl is not None:
-        ssl.RAND_add(os.urandom(32), 32.0)
 
 
 def _host_paths(entries):

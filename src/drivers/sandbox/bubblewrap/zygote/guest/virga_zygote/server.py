@@ -19,32 +19,27 @@ class Server:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
         self._lines = Lines()
-        #: Children that have not been waited for: their numbers by pid, their pids by number.
-        self._numbers = {}
+        #: Children that have not been waited for: pid by number, and (number, pid) by the descriptor that tells the end.
         self._pids = {}
-        self._pid = os.getpid()
-        self._woken, self._wake = os.pipe()
-        for end in (self._woken, self._wake):
-            os.set_blocking(end, False)
+        self._ends = {}
+        self._poll = select.poll()
 
     def serve(self):
         """Comes back in a child alone, with what it runs."""
-        kernel.die_with_parent()
+        calls = kernel.Calls()
+        calls.die_with_parent()
+        calls.run()
         os.umask(0o022)
         self._prepare()
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        poll.register(self._woken, select.POLLIN)
         # What all children share is written to by none of them for the collector's sake.
         gc.collect()
         gc.freeze()
         self._send({"ready": os.getpid()})
+        self._poll.register(self._socket, select.POLLIN)
         while True:
-            for descriptor, _ in poll.poll():
-                if descriptor == self._woken:
-                    self._reap()
+            for descriptor, _ in self._poll.poll():
+                if descriptor in self._ends:
+                    self._reap(descriptor)
                     continue
                 for message in self._receive():
                     if isinstance(message, Fork):
@@ -65,6 +60,7 @@ class Server:
                 pending += chunk
             self._setup = setup = Setup(parse_json(pending))
             os.chdir(setup.directory)
+            setup.last_capability = kernel.last_capability()
             if setup.as_root:
                 # Nobody waits for this yet. An ordinary user could not take it back.
                 os.nice(10)
@@ -75,7 +71,10 @@ class Server:
             view.build(setup.root, setup.view, setup.as_root)
             if setup.as_root:
                 # To map children's users, and to end children that are other users.
-                kernel.keep_capabilities((kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID))
+                calls = kernel.Calls()
+                kept = (kernel.CAP_KILL, kernel.CAP_SETGID, kernel.CAP_SETUID)
+                calls.keep_capabilities(kept, setup.last_capability)
+                calls.run()
         except Exception as error:
             self._break(error)
 
@@ -104,40 +103,37 @@ class Server:
         except OSError:
             os._exit(0)
 
-    def _reap(self):
-        try:
-            os.read(self._woken, 4096)
-        except BlockingIOError:
-            pass
-        while self._numbers:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            number = self._numbers.pop(pid)
-            del self._pids[number]
-            self._send({"exited": number, "code": enclosure.exit_code(status)})
+    def _reap(self, end):
+        number, pid = self._ends.pop(end)
+        del self._pids[number]
+        self._poll.unregister(end)
+        os.close(end)
+        _, status = os.waitpid(pid, 0)
+        self._send({"exited": number, "code": enclosure.exit_code(status)})
 
     def _fork(self, request):
         """None in the zygote; in the child, what it runs."""
         opened = []
         try:
             _open_streams(request, opened)
-            streams = tuple(opened)
+            request.streams = tuple(opened)
+            groups = [os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for path in request.groups]
+            opened += groups
             go, give_go = os.pipe()
             opened += (go, give_go)
+            closing = enclosure.Enclosure(request, self._setup, groups, go, give_go)
             pid = kernel.clone(self._setup.calls["clone"], kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
             if pid == 0:
                 opened.clear()  # they are the child's
-                return self._become(request, streams, go, give_go)
-            self._numbers[pid] = request.number
-            self._pids[request.number] = pid
+                return self._become(request, closing)
+            self._watch(request.number, pid)
             self._send({"started": request.number, "pid": pid})
             try:
                 enclosure.map_users(pid, request.user)
                 os.write(give_go, b"1")
             except OSError as error:
                 # It ends by itself: it reads the end of the pipe.
-                os.write(streams[2], ("its users cannot be mapped: %s\n" % error).encode())
+                os.write(request.streams[2], ("its users cannot be mapped: %s\n" % error).encode())
         except OSError as error:
             self._send({"failed": request.number, "message": str(error)})
         finally:
@@ -145,26 +141,29 @@ class Server:
                 os.close(descriptor)
         return None
 
-    def _become(self, request, streams, go, give_go):
-        """The child: the first process of its namespace. Forks the program once it is enclosed, and waits for it."""
-        stderr = streams[2]
+    def _watch(self, number, pid):
         try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._socket.detach()
-            os.close(give_go)
-            enclosure.enter_groups(request.groups)
-            if os.read(go, 1) != b"1":
-                os._exit(enclosure.NOT_ENCLOSED)
-            enclosure.enclose(request, self._setup, self._pid)
-            enclosure.place(streams)
+            end = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        self._pids[number] = pid
+        self._ends[end] = (number, pid)
+        self._poll.register(end, select.POLLIN)
+
+    def _become(self, request, closing):
+        """The child: the first process of its namespace. Forks the program once it is enclosed, and waits for it."""
+        stderr = request.streams[2]
+        try:
+            closing.enter()
             stderr = 2
             pid = os.fork()
             if pid != 0:
                 enclosure.wait_for(pid)
             os.setsid()
             os.chdir(self._setup.working_directory)
-            return program.take_over(self._program)
+            return program.take_over(self._program, self)
         except BaseException as error:
             enclosure.end_unenclosed(error, stderr)
 

@@ -26,14 +26,14 @@ _FLAGS = {
 def build(root, entries, as_root):
     """`entries`: ("bind" or "link", source, path). Mounts them below `root`, read-only with all that lies below them."""
     uid, gid = os.getuid(), os.getgid()
-    kernel.unshare(kernel.CLONE_NEWNS | (0 if as_root else kernel.CLONE_NEWUSER))
+    _now("unshare", kernel.CLONE_NEWNS | (0 if as_root else kernel.CLONE_NEWUSER))
     if not as_root:
         # The user stays who it was; inside the namespace it may mount, and hand its one id on to children.
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", "%d %d 1" % (uid, uid))
         _write("/proc/self/gid_map", "%d %d 1" % (gid, gid))
-    kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
-    kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755,size=1m")
+    _now("mount", "none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    _now("mount", "tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=0755,size=1m")
     devices = [("bind", "/dev/" + name, "/dev/" + name) for name in _DEVICES]
     links = [("link", text, "/dev/" + name) for name, text in _LINKS.items()]
     whole = entries + devices + links
@@ -44,7 +44,7 @@ def build(root, entries, as_root):
         _make_place(root, kind, source, path)
     for kind, source, path in whole:
         if kind == "bind":
-            kernel.mount(source, root + path, None, kernel.MS_BIND | kernel.MS_REC)
+            _now("mount", source, root + path, None, kernel.MS_BIND | kernel.MS_REC)
     _make_read_only(root)
 
 
@@ -75,7 +75,7 @@ def _make_read_only(root):
         # Device files of one's own making would be of no use either: they need a capability that no child has.
         device = os.path.dirname(point) == root + "/dev"
         flags |= kernel.MS_RDONLY | kernel.MS_NOSUID | (0 if device else kernel.MS_NODEV)
-        kernel.mount("none", point, None, kernel.MS_BIND | kernel.MS_REMOUNT | flags)
+        _now("mount", "none", point, None, kernel.MS_BIND | kernel.MS_REMOUNT | flags)
 
 
 def _mounts():
@@ -85,6 +85,12 @@ def _mounts():
             # Blanks and the like are written as octal numbers.
             point = fields[4].decode("unicode_escape").encode("latin-1")
             yield os.fsdecode(point), fields[5].decode("ascii").split(",")
+
+
+def _now(name, *arguments):
+    calls = kernel.Calls()
+    getattr(calls, name)(*arguments)
+    calls.run()
 
 
 def _write(path, text):
