@@ -162,12 +162,9 @@ const expression = z
 
 const keepAlive = z
   .strictObject({
-    policy: z
-      .enum(["learned", "hybrid", "greedy-dual", "fixed"])
-      .optional()
-      .meta({
-        description: "Who says how long the last instance stays, and when one is made ahead. Default: learned.",
-      }),
+    policy: z.enum(["learned", "hybrid", "greedy-dual", "fixed"]).optional().meta({
+      description: "Who says how long the last instance stays, and when one is made ahead. Default: learned.",
+    }),
     coldShare: z
       .number()
       .min(0.001)
@@ -183,6 +180,12 @@ const scaling = z
     min: count("Instances that are always there.").optional(),
     max: z.int().min(1).optional().meta({ description: "Instances at most." }),
     keepAlive: z.union([duration("How long an idle instance above `min` is kept."), keepAlive]).optional(),
+    weight: z
+      .number()
+      .min(0.01)
+      .max(100)
+      .optional()
+      .meta({ description: "Its claim among the namespace's functions where the machine is full. Default: 1." }),
     policy: z
       .enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"])
       .optional()

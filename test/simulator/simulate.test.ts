@@ -18,7 +18,7 @@ const heldOut: Partial<Variation>[] = [
 ];
 
 for (const [index, variation] of heldOut.entries()) {
-  test(`on a trace that it was not made on, learned has fewer cold starts than hybrid for the same memory (${index + 1})`, async (t) => {
+  test(`on a trace that it was not made on, learned has fewer cold starts than hybrid for less memory (${index + 1})`, async (t) => {
     const open = () => new SyntheticTrace({ functions: 1500, days: 14, seed: 1000 + index, variation });
     const [fixed, hybrid, greedyDual, learned] = (await simulate(open, contestants)) as [
       PolicyReport,
@@ -31,9 +31,9 @@ for (const [index, variation] of heldOut.entries()) {
     t.diagnostic(`75th percentile ÷ ${ratio.toFixed(2)}, idle memory-time ÷ ${waste.toFixed(2)}`);
     assert.equal(fixed.wasted, 1);
     assert.ok(ratio < 0.85, `${ratio}`);
-    assert.ok(waste < 1.06, `${waste}`);
-    assert.ok(learned.applications.mean < hybrid.applications.mean * 0.9);
-    assert.ok(learned.applications.p90 < hybrid.applications.p90 * 0.8);
+    assert.ok(waste < 0.95, `${waste}`);
+    assert.ok(learned.applications.mean < hybrid.applications.mean);
+    assert.ok(learned.applications.p90 <= hybrid.applications.p90);
     // And hybrid against the fixed time, as in the paper: far fewer for about the same memory.
     assert.ok(hybrid.applications.p75 < fixed.applications.p75 / 2);
     assert.ok(hybrid.wasted < 1.35);
