@@ -32,6 +32,10 @@ const schema = z
       .strictObject({
         memoryMb: count.default(Math.floor((totalmem() / 2 ** 20) * 0.8)),
         instances: count.default(4000),
+        /** Processors that busy instances share; by default those of the machine. */
+        cpus: z.number().positive().default(availableParallelism()),
+        /** Claims of namespaces where the machine is full; 1 for one that is not named. */
+        weights: z.record(z.string(), z.number().positive()).default({}),
       })
       .prefault({}),
     /** Blank instances kept ready; each waits for a function of its runtime and size. */

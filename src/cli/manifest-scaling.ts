@@ -2,13 +2,14 @@ import type { ManifestScaling } from "./manifest-schema.ts";
 
 /** A function's scaling as the API takes it: the same words, with units in the names of durations and percentages. */
 export function scalingOf(scaling: ManifestScaling): Record<string, unknown> {
-  const { min, max, policy, keepAlive, kpa, openfaas, queue, cpu, schedule, expression } = scaling;
+  const { min, max, policy, weight, keepAlive, kpa, openfaas, queue, cpu, schedule, expression } = scaling;
   return renamed({
     min,
     max,
     keepAliveMs: typeof keepAlive === "object" ? keepAlive.time : keepAlive,
     keepAlive: typeof keepAlive === "object" ? keptBy(keepAlive) : undefined,
     policy,
+    weight,
     kpa: kpa && renamed(kpa),
     openfaas: openfaas && renamed(openfaas),
     queue: queue && renamed(queue),

@@ -27,7 +27,7 @@ export const defaultLimits: Limits = {
   queueLength: 1000,
 };
 
-export const defaultScaling: Scaling = { min: 0, max: 100, keepAliveMs: 60_000, policy: "demand" };
+export const defaultScaling: Scaling = { min: 0, max: 100, keepAliveMs: 60_000, policy: "demand", weight: 1 };
 
 /** What each policy has in its group of settings. Those of `kpa` and `openfaas` are their peers' defaults. */
 export const defaultPolicySettings: {

@@ -57,6 +57,8 @@ export interface Scaling {
   /** `demand`, `schedule`: how long an idle instance above `min` is kept; `queue`, `cpu`, `expression`: the last one. */
   readonly keepAliveMs: number;
   readonly policy: ScalingPolicy;
+  /** Its claim among the functions of its namespace where the machine is full; 2 has twice that of 1. */
+  readonly weight: number;
   /** `demand`, `schedule`: who says how long the last instance stays and when one is made ahead. Absent: `fixed`. */
   readonly keepAlive?: KeepAliveSettings;
   /** Settings of the policy of this name; absent where the function uses another. */

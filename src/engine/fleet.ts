@@ -14,6 +14,10 @@ export interface Machine {
   readonly draining: boolean;
   /** Calls of the fleet wait: look whether instances should be started. */
   hungry(fleet: Fleet): void;
+  /** True: others wait for room on the machine. */
+  readonly crowded: boolean;
+  /** A worker has ended a call: it may have to go for those who wait. */
+  reconsider(worker: Worker): void;
   /** An instance became idle. */
   idle(worker: Worker): void;
   stop(worker: Worker, reason: string, graceMs: number): void;
@@ -141,6 +145,8 @@ export class Fleet {
     this.load?.leave(now);
     if (runMs !== undefined) this.typicalRunMs = smoothed(this.typicalRunMs, runMs);
     if (worker.calls.size === 0) this.#rest(now);
+    // An idle one goes by what keeping it is worth.
+    if (this.machine.crowded && this.line.size > 0 && worker.state === "ready") this.machine.reconsider(worker);
     if (worker.state === "gone") return;
     if (this.line.size > 0 && (worker.state === "ready" || (worker.state === "retiring" && !this.serving))) {
       const next = this.#first();

@@ -12,6 +12,7 @@ import type { Instance } from "../ports/runtime.ts";
 import type { ExitReport } from "../ports/sandbox.ts";
 import type { Functions, History, InstanceView, PoolView, Secrets } from "./engine.ts";
 import { Fleet, type Machine, shuttingDown } from "./fleet.ts";
+import { Crowd } from "./crowd.ts";
 import { FleetIndex, sameProgram } from "./fleet-index.ts";
 import { KeepAlive, type KeptAlive } from "./keep-alive.ts";
 import { type Scaled, Scaler } from "./scaler.ts";
@@ -32,6 +33,10 @@ export interface PoolOptions extends Omit<StarterOptions, "secrets"> {
   readonly budget: {
     readonly memoryMb: number;
     readonly instances: number;
+    /** Processors, of which busy instances have their share; those of the machine where absent. */
+    readonly cpus?: number;
+    /** Claims of namespaces where the machine is full; 1 where absent. */
+    readonly weights?: Readonly<Record<string, number>>;
     /** Starts at the same time; twice the processors where absent. */
     readonly starts?: number;
   };
@@ -71,6 +76,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
   readonly #scalingLog = new ScalingLog();
   readonly #scaler: Scaler;
   readonly #keepAlive: KeepAlive;
+  readonly #crowd: Crowd;
   readonly #stops = new Set<Promise<unknown>>();
   /** The newest state of each function that is being followed. */
   readonly #reconciling = new Map<string, FunctionState>();
@@ -93,6 +99,12 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     this.#stemCells = new StemCells(this, options.prewarm);
     this.#scaler = new Scaler(this);
     this.#keepAlive = new KeepAlive(this);
+    this.#crowd = new Crowd({
+      machine: { memoryMb: options.budget.memoryMb, cpus: options.budget.cpus ?? availableParallelism() },
+      weights: options.budget.weights ?? {},
+      fleets: () => this.#fleets.all(),
+      roomIsComing: (fleet) => this.#roomIsComing(fleet.revision.config.limits.memoryMb),
+    });
     this.#unsubscribe = [
       options.functions.onChange((id, state) => {
         this.reconcile(id, state).catch((thrown: unknown) => {
@@ -222,6 +234,15 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     if (this.#startsUnderWay < this.#maxStarts) this.#pump(false);
   }
 
+  get crowded(): boolean {
+    return this.#crowd.exists;
+  }
+
+  reconsider(worker: Worker): void {
+    const reason = this.#crowd.reasonToYield(worker);
+    if (reason !== undefined) worker.retire(reason);
+  }
+
   idle(worker: Worker): void {
     if (worker.fleet.closed || this.#ended) {
       worker.retire("its revision was replaced");
@@ -339,7 +360,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       while (progress) {
         progress = false;
         // A copy: those that get an instance go to the end of the set.
-        const round = [...this.#hungry];
+        const round = this.#crowd.inTurn([...this.#hungry]);
         for (const fleet of round) {
           if (this.#startsUnderWay >= this.#maxStarts) return;
           if (!all && fleet.patient) continue;
@@ -358,6 +379,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     if (fleet.trials === 0 && fleet.serving) this.#scaler.attend(fleet);
     const { start, reason } = this.#missing(fleet, now);
     if (start === 0) {
+      this.#crowd.leave(fleet);
       fleet.obstacle = reason;
       fleet.patient = fleet.line.size > fleet.starting.size * config.limits.concurrency;
       // With calls in line the question comes up again as time goes on.
@@ -371,6 +393,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     }
     const cell = this.#stemCells.take(fleet);
     if (cell === undefined && !this.#makeRoom(fleet)) return false;
+    this.#crowd.leave(fleet);
     this.#record(fleet, 1, cell === undefined ? reason : `${reason}; a prewarmed one was there`);
     this.#startsUnderWay++;
     fleet.patient = false;
@@ -417,6 +440,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     fleet.patient = true;
     // Its policy asks again at the next tick.
     if (fleet.line.size === 0 && fleet.target !== undefined) this.#hungry.delete(fleet);
+    if (placement.kind === "wait" && placement.evict.length === 0 && fleet.line.size > 0) this.#crowd.join(fleet);
     if (placement.kind === "never") {
       this.#hungry.delete(fleet);
       fleet.refuseLine(
@@ -432,6 +456,13 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       else this.#evictCell(item);
     }
     return false;
+  }
+
+  /** What is on its way out leaves room for one more of this size. */
+  #roomIsComing(memoryMb: number): boolean {
+    const { usedMb, leavingMb, instances, leavingInstances } = this.#machine;
+    const { budget } = this.#options;
+    return usedMb - leavingMb + memoryMb <= budget.memoryMb && instances - leavingInstances < budget.instances;
   }
 
   #evictCell(cell: StemCell): void {

@@ -238,6 +238,37 @@ describe("pool: ending", () => {
     assert.match(pool.decisions(id)[0]!.reason, /memory was needed for other/);
   });
 
+  test("on a full machine a namespace that waits gets its share, though the other's line never ends", async () => {
+    const { runtime, functions, call, clock, pool } = rig({
+      budget: { memoryMb: 8 * 256, instances: 100, starts: 16, weights: { small: 1, large: 3 } },
+    });
+    functions.deploy(revisionOf({ namespace: "large" }));
+    functions.deploy(revisionOf({ namespace: "small" }));
+    const served: Record<string, number> = { large: 0, small: 0 };
+    runtime.onCall = (running) => {
+      clock.after(10, () => {
+        const namespace = running.instance.code!.namespace;
+        served[namespace]!++;
+        running.answer();
+        call({ namespace });
+      });
+    };
+    for (let n = 0; n < 40; n++) call({ namespace: "large" });
+    await clock.advance(200);
+    const held = (namespace: string): number => pool.instances({ namespace }).length;
+    assert.equal(held("large"), 8);
+    for (let n = 0; n < 40; n++) call({ namespace: "small" });
+    await clock.advance(2000);
+    assert.deepEqual([held("large"), held("small")], [6, 2]);
+    const before = { ...served };
+    await clock.advance(2000);
+    assert.deepEqual([held("large"), held("small")], [6, 2], "it has come to rest");
+    const [large, small] = [served["large"]! - before["large"]!, served["small"]! - before["small"]!];
+    assert.ok(large > 2.5 * small && large < 3.5 * small, `${large} and ${small} calls were served`);
+    const reasons = pool.decisions({ namespace: "large", name: "hello" }).map(({ reason }) => reason);
+    assert.ok(reasons.some((reason) => /namespace small has less than its share/.test(reason)));
+  });
+
   test("a function larger than the machine is refused at once", async () => {
     const { functions, call, clock } = rig({ budget: { memoryMb: 512, instances: 10 } });
     functions.deploy(revisionOf({ limits: { memoryMb: 1024 } }));

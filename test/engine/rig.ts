@@ -21,6 +21,7 @@ import { ManualClock, seededChance } from "./manual-clock.ts";
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, with: () => silent };
 
 export interface RevisionSettings {
+  readonly namespace?: string;
   readonly name?: string;
   readonly number?: number;
   readonly limits?: Partial<Limits>;
@@ -31,7 +32,7 @@ export interface RevisionSettings {
 
 export function revisionOf(settings: RevisionSettings = {}): Revision {
   return {
-    namespace: "default",
+    namespace: settings.namespace ?? "default",
     name: settings.name ?? "hello",
     number: settings.number ?? 1,
     source: "s",

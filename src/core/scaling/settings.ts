@@ -15,6 +15,7 @@ export function completeScaling(given: ScalingSettings | undefined): Scaling {
     max: given?.max ?? defaultScaling.max,
     keepAliveMs: given?.keepAliveMs ?? defaultScaling.keepAliveMs,
     policy,
+    weight: given?.weight ?? defaultScaling.weight,
     ...keepAliveOf(policy, given),
     ...(policy === "demand" ? {} : { [policy]: over(defaultPolicySettings[policy], given?.[policy]) }),
   };

@@ -105,6 +105,7 @@ const scalingBase = z.object({
   min: whole,
   max: whole,
   keepAliveMs: whole,
+  weight: number,
   policy: z.enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"]),
 });
 
