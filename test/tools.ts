@@ -8,6 +8,7 @@ const tools = {
   pip: { try: ["/usr/bin/python3", "-m", "pip", "--version"], package: "python3-pip" },
   cc: { try: ["cc", "--version"], package: "gcc" },
   // New enough for what is to be built, which its module file says.
+  yosys: { try: ["yosys", "-V"], package: "yosys" },
   go: { try: ["go", "-C", join(import.meta.dirname, "clients/kpa"), "list", "-m"], package: "golang (1.25 or newer)" },
 } as const;
 

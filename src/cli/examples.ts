@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { asVirgaError } from "../core/errors.ts";
 import { Client } from "./client.ts";
@@ -13,7 +13,8 @@ import type { Terminal } from "./terminal.ts";
 
 /**
  * Deploys the package's examples and says how to call each. What is deployed already costs next to nothing.
- * An example that cannot be built here (no Python, no network) is named, and the others go on.
+ * An example that cannot be built here (no Python, no network), or that needs a program which this machine does not
+ * have, is named, and the others go on.
  */
 export async function deployExamples(
   terminal: Terminal,
@@ -27,6 +28,12 @@ export async function deployExamples(
     terminal.print("");
     for (const folder of exampleFolders()) {
       for (const example of loadProject(folder, { from: folder }).functions) {
+        const missing = missingPrograms(example);
+        if (missing.length > 0) {
+          failures.push(`  ${example.name} was left out: needs ${missing.join(" and ")}`);
+          failures.push(`    fix: apt-get install ${missing.join(" ")}, then start again`);
+          continue;
+        }
         try {
           await deployExample(terminal, client, namespace, example);
         } catch (error) {
@@ -50,6 +57,18 @@ export function exampleFolders(): string[] {
     .sort()
     .map((name) => join(root, name))
     .filter((folder) => manifestIn(folder) !== undefined);
+}
+
+/**
+ * Of the programs in the annotation `example.requires`, each named as its Debian package, those that are not in `folders`:
+ * where a sandboxed function finds programs.
+ */
+export function missingPrograms(
+  example: ProjectFunction,
+  folders: readonly string[] = ["/usr/local/bin", "/usr/bin", "/bin"],
+): string[] {
+  const names = (example.settings.annotations?.["example.requires"] ?? "").split(/\s+/).filter((name) => name !== "");
+  return names.filter((name) => !folders.some((folder) => executable(join(folder, name))));
 }
 
 /** The `curl` line for a function, ready to paste. Its arguments come from the annotations `example.path` and `example.curl`. */
@@ -111,6 +130,15 @@ function withFiles(text: string, folder: string): string {
     const file = join(folder, name);
     return existsSync(file) ? `@${shellWord(file)}` : whole;
   });
+}
+
+function executable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false; // not there, or not for us
+  }
 }
 
 function indent(line: string): string {

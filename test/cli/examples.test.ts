@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { curlLine, shellWord, tokenExpression } from "../../src/cli/examples.ts";
+import { curlLine, missingPrograms, shellWord, tokenExpression } from "../../src/cli/examples.ts";
 import { execFileSync } from "node:child_process";
 import { folder } from "./harness.ts";
 
@@ -36,4 +37,27 @@ describe("the curl line of an example", () => {
     const word = 'it\'s $HOME `x` "y"';
     assert.equal(execFileSync("/bin/sh", ["-c", `printf %s ${shellWord(word)}`], { encoding: "utf8" }), word);
   });
+});
+
+describe("the programs that an example requires", () => {
+  const requires = (value?: string) => ({
+    name: "a",
+    source: "/",
+    settings: { annotations: value === undefined ? {} : { "example.requires": value } },
+  });
+
+  test("those that are not there, or cannot be executed, are missing", (t) => {
+    const bin = folder(t, { yosys: "#!/bin/sh\n", iverilog: "#!/bin/sh\n" });
+    chmodSync(join(bin, "yosys"), 0o755);
+    assert.deepEqual(missingPrograms(requires("yosys"), ["/nowhere", bin]), []);
+    assert.deepEqual(missingPrograms(requires(" yosys iverilog  ngspice"), ["/nowhere", bin]), ["iverilog", "ngspice"]);
+    assert.deepEqual(missingPrograms(requires("yosys"), []), ["yosys"]);
+  });
+
+  test("without the annotation nothing is", () => {
+    assert.deepEqual(missingPrograms(requires(), []), []);
+    assert.deepEqual(missingPrograms({ name: "a", source: "/", settings: {} }, []), []);
+  });
+
+  test("a shell is there where functions look", () => assert.deepEqual(missingPrograms(requires("sh")), []));
 });
