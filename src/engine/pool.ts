@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { VirgaError, asVirgaError } from "../core/errors.ts";
-import { reasonToStop, worthOfKeeping } from "../core/keep-alive.ts";
+import { reasonToStop, worthOfKeeping } from "../core/keep-alive/worth.ts";
 import type { FunctionId, FunctionState, Revision } from "../core/model.ts";
 import { type Evictable, type Placement, place } from "../core/placement.ts";
 import { decideStarts, type ScaleDecision, startBackoffMs, startFailuresToGiveUp } from "../core/scaling/demand.ts";

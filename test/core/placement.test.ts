@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { reasonToStop, worthOfKeeping } from "../../src/core/keep-alive.ts";
+import { reasonToStop, worthOfKeeping } from "../../src/core/keep-alive/worth.ts";
 import { place } from "../../src/core/placement.ts";
 
 const machine = {
