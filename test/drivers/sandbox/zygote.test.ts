@@ -161,6 +161,15 @@ print(random.random(), uuid.uuid4(), uuid.uuid1().node if uuid._node is None els
     assert.match(codes[1]!.stderr, /ValueError: mine/);
   });
 
+  test("at its end threads are waited for, exit handlers run, and output is written", async () => {
+    const script = `
+import atexit, sys, threading, time
+atexit.register(lambda: print("handler"))
+threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+sys.stdout.write("main\\n")`;
+    assert.deepEqual(await openPython(opened, script), { stdout: "main\nthread\nhandler\n", stderr: "", code: 0 });
+  });
+
   test("orphans in it are waited for", async () => {
     const { stdout } = await run("(sleep 0.05 & ) ; sleep 0.3; cat /proc/[0-9]*/stat | grep -c ' Z '");
     assert.equal(stdout, "0\n");

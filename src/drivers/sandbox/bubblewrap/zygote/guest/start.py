@@ -10,6 +10,7 @@ import sys
 _here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _here)
 
+from virga_zygote.program import leave  # noqa: E402
 from virga_zygote.server import Server  # noqa: E402
 
 sys.path.remove(_here)
@@ -19,3 +20,4 @@ if __name__ == "__main__":
     _main = Server(3).serve()
     del Server, _here
     _main()
+    leave()

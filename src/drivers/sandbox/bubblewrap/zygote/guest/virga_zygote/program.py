@@ -1,9 +1,11 @@
 """What children run: loaded in the zygote from where it lies on the host, under the paths that it has inside."""
 
+import atexit
 import importlib.machinery
 import importlib.util
 import os
 import sys
+import threading
 
 #: Under this name it waits; children call it `__main__`, as the interpreter would.
 _NAME = "virga_zygote_program"
@@ -45,6 +47,17 @@ def take_over(module, server):
     sys.argv = [module.__file__]
     _seed()
     return module.main
+
+
+def leave():
+    """What an interpreter does at its end, but for taking all objects apart, for which a copy would first copy the whole of
+    the zygote's memory."""
+    threading._shutdown()  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(0)
 
 
 def _seed():
