@@ -11,11 +11,18 @@ import type { NodeTools } from "./tools.ts";
 import { runningMajor } from "./tools.ts";
 
 /** Installs the dependencies of a folder and checks its code, both inside the build's sandbox. */
-export async function buildNode(request: BuildRequest, tools: NodeTools, major: string): Promise<void> {
+export async function buildNode(
+  request: BuildRequest,
+  tools: NodeTools,
+  major: string,
+  /** Of Node, as instances have them: byte code is good for the same ones only. */
+  flags: readonly string[],
+): Promise<void> {
   const deadline = performance.now() + request.timeoutMs;
   await checkManifest(request.directory);
   if (await needsInstall(request.directory)) await install(request, tools, major, deadline);
   await check(request, tools, deadline);
+  if (await hasDependencies(request)) await keepByteCode(request, tools, major, flags);
 }
 
 async function checkManifest(directory: string): Promise<void> {
@@ -149,6 +156,48 @@ async function check(request: BuildRequest, tools: NodeTools, deadline: number):
   );
 }
 
+/** Code of a few files compiles faster than its byte code is looked up. */
+async function hasDependencies({ directory, config }: BuildRequest): Promise<boolean> {
+  if (config.convention !== "native") return false;
+  return (await stat(join(directory, "node_modules")).catch(() => undefined))?.isDirectory() === true;
+}
+
+/** Where the code cannot be loaded without its secrets or the network, its instances compile it as before. */
+async function keepByteCode(
+  request: BuildRequest,
+  tools: NodeTools,
+  major: string,
+  flags: readonly string[],
+): Promise<void> {
+  const mounts: Mount[] = [
+    { source: await tools.node(major), target: "/virga/node", writable: false },
+    { source: await tools.guest(), target: "/virga/guest", writable: false },
+  ];
+  const quiet = { ...request, onLog: () => undefined };
+  try {
+    const { report, log } = await run(quiet, "compile", mounts, performance.now() + loadingMs, (inside) => ({
+      command: [
+        `${inside("/virga/node")}/node`,
+        ...flags,
+        `${inside("/virga/guest")}/compile.mjs`,
+        inside("/code"),
+        request.config.handler,
+      ],
+      environment: { ...request.config.environment, PATH: `${inside("/virga/node")}:/usr/local/bin:/usr/bin:/bin` },
+      network: "none",
+    }));
+    if (report.code !== 0) request.onLog(`byte code is not kept: loading the code ${exitText(report)}${lastOf(log)}`);
+  } catch (error) {
+    if (request.signal.aborted || !(error instanceof VirgaError)) throw error;
+    request.onLog(`byte code is not kept: ${error.message}`);
+  }
+}
+
+function lastOf(log: string): string {
+  const line = log.split("\n").findLast((text) => /error/i.test(text));
+  return line === undefined ? "" : `: ${line.trim()}`;
+}
+
 interface Problem {
   readonly message: string;
   readonly location: string;
@@ -239,6 +288,9 @@ async function untilOver(request: BuildRequest, program: SandboxedProgram, deadl
 }
 
 let nextBuild = 0;
+
+/** Code that waits longer for something has no network to get it from. */
+const loadingMs = 5000;
 
 /** Of a failed step's output, in the error. */
 const keptLines = 40;

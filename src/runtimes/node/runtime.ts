@@ -38,10 +38,10 @@ export function createNodeRuntime(options: NodeRuntimeOptions): Runtime {
     prewarm: true,
     versions: () => Promise.resolve(versions),
     detect: detectNode,
-    build: (request) => buildNode(request, tools, major(request.config.runtime)),
+    build: (request) => buildNode(request, tools, major(request.config.runtime), flags(request.config.limits)),
     async fingerprint(config) {
       // The guest's folder is named by its content: the build's check is part of it.
-      return `node ${process.versions.node} for ${major(config.runtime)}, ${(await tools.guest()).split("/").at(-1)}`;
+      return `node ${process.versions.node} for ${major(config.runtime)} with ${flags(config.limits).join(" ")}, ${(await tools.guest()).split("/").at(-1)}`;
     },
     start: (request) => start(request, tools, major(request.runtime)),
   };

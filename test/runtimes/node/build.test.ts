@@ -208,3 +208,29 @@ test("code that is too large with its dependencies stops the build", async () =>
     return true;
   });
 });
+
+test("code with dependencies is loaded once at build, and its byte code kept for instances with the same flags", async () => {
+  const files = {
+    "node_modules/dep/package.json": '{"name":"dep","version":"1.0.0","main":"main.js"}',
+    "node_modules/dep/main.js": "module.exports = (a) => a + 1;",
+    "index.mjs": `import { getCompileCacheDir } from "node:module";
+      import add from "dep";
+      export default () => add(1) + " " + (getCompileCacheDir() !== undefined);`,
+  };
+  const directory = harness.folder(files);
+  await harness.build(directory, { handler: "index.mjs" });
+  const kept = readdirSync(join(directory, ".virga/byte-code"), { recursive: true });
+  assert.ok(kept.length > 2, `${kept.length} files of byte code`);
+  assert.equal(await answerAfterBuild(files, "index.mjs"), "2 true");
+  const more = { limits: { ...settings({}).limits, memoryMb: 512 } };
+  assert.notEqual(await harness.runtime.fingerprint(settings(more)), await harness.runtime.fingerprint(settings({})));
+});
+
+test("code that cannot be loaded at build is built without its byte code, and says why", async () => {
+  const directory = harness.folder({
+    "node_modules/dep/main.js": "",
+    "index.mjs": `if (process.env.KEY === undefined) throw new Error("no key");\nexport default () => "x";`,
+  });
+  const log = await harness.build(directory, { handler: "index.mjs" });
+  assert.match(log.join("\n"), /byte code is not kept: .*no key/);
+});

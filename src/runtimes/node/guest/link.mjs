@@ -38,6 +38,7 @@ const copyBytes = 2 ** 13;
 const out = Buffer.allocUnsafeSlow(2 ** 17);
 let used = 0;
 let scheduled = false;
+let ticking = false;
 /** True while a `flush` is sure to follow, so that none needs to be scheduled. */
 let held = false;
 
@@ -125,14 +126,29 @@ export function sendBytes(type, stream, bytes) {
   sendTail(bytes, copied);
 }
 
-/** uint32 length, JSON, bytes: the shape of `call`. */
+/** uint32 length, JSON, bytes: the shape of `call`. It leaves with the current tick: somebody waits for its answer. */
 export function sendCall(stream, json, body) {
-  const head = Buffer.from(json);
-  reserve(headBytes + 4);
-  writeHead(4 + head.length + body.length, frame.call, stream);
-  used = out.writeUInt32BE(head.length, used);
-  sendTail(head, false);
-  sendTail(body, false);
+  const copied = body.length <= copyBytes;
+  if (json.length > copyBytes) {
+    const head = Buffer.from(json);
+    reserve(headBytes + 4);
+    writeHead(4 + head.length + body.length, frame.call, stream);
+    used = out.writeUInt32BE(head.length, used);
+    sendTail(head, false);
+    if (body.length > 0) sendTail(body, false);
+    return;
+  }
+  reserve(headBytes + 4 + json.length * 3 + (copied ? body.length : 0));
+  const start = used;
+  const length = out.write(json, start + headBytes + 4);
+  out.writeUInt32BE(length, start + headBytes);
+  writeHeadAt(start, 4 + length + body.length, frame.call, stream);
+  used = start + headBytes + 4 + length;
+  sendTail(body, copied);
+  if (!held && used > 0 && !ticking) {
+    ticking = true;
+    nextTick(endTick);
+  }
 }
 
 export function sendLog(stream, isError, at, text) {
@@ -261,8 +277,14 @@ function endTurn() {
   flush();
 }
 
+function endTick() {
+  ticking = false;
+  flush();
+}
+
 // Taken before user code can replace them.
 const setTurnEnd = setImmediate;
+const nextTick = process.nextTick.bind(process);
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 const sleep = Atomics.wait;
 const exit = process.reallyExit.bind(process);

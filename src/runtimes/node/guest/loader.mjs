@@ -8,6 +8,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 export const strippedFolder = ".virga/node";
 export const strippedList = `${strippedFolder}/index.json`;
 
+/** Where the build leaves the byte code of the function's modules; made for one version and one set of flags. */
+export const byteCodeFolder = ".virga/byte-code";
+
 /** Loads `file` or `file#export` below the directory; gives the function to call. */
 export async function loadHandler(directory, handler) {
   const [file, exported] = splitHandler(handler);
@@ -16,6 +19,7 @@ export async function loadHandler(directory, handler) {
     throw new LoadError(`The handler file ${file} does not exist in the function's code`);
   }
   useStripped(directory);
+  if (existsSync(join(directory, byteCodeFolder))) nodeModule.enableCompileCache?.(join(directory, byteCodeFolder));
   if (/\.[cm]?ts$/.test(path) && process.features.typescript === undefined && !stripped) {
     throw new LoadError(
       `Node ${process.versions.node} cannot run TypeScript; use runtime node:24, or deploy JavaScript`,
