@@ -17,6 +17,7 @@ import { createAccess } from "./engine/access.ts";
 import { createDeployer } from "./engine/deployer.ts";
 import { createDispatcher } from "./engine/dispatcher.ts";
 import type { Access, Engine } from "./engine/engine.ts";
+import { createEvents, type EventsEngine } from "./engine/events.ts";
 import { createFunctions } from "./engine/functions.ts";
 import { createHistory } from "./engine/history.ts";
 import { createIdentifier } from "./engine/identifier.ts";
@@ -97,7 +98,12 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const usage = await createUsage({ records, journal, history: invocations, clock, log });
   const secrets = await createSecrets({ records, keyFile: join(folder.data, "secrets.key"), clock, log });
   const routes = await createRoutes({ records, functions });
-  const access = await createAccess({ records, clock, chance, belongings: [secrets, routes, invocations, usage] });
+  const access = await createAccess({
+    records,
+    clock,
+    chance,
+    belongings: [secrets, routes, invocations, usage, { forget: (namespace) => events.forget(namespace) }],
+  });
 
   const metrics = createMetrics({ queueDepth: () => queue.depth("async") });
   const history = meterHistory(invocations, metrics);
@@ -129,6 +135,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     log,
     concurrency: configuration.asyncConcurrency,
   });
+  const events: EventsEngine = createEvents({ records, journal, dispatcher, functions, clock, identify, log });
   const deployer = createDeployer({
     functions,
     secrets,
@@ -148,7 +155,19 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     },
   });
 
-  const engine: Engine = { functions, deployer, invoker, dispatcher, pool, history, usage, secrets, routes, access };
+  const engine: Engine = {
+    functions,
+    deployer,
+    invoker,
+    dispatcher,
+    pool,
+    history,
+    usage,
+    secrets,
+    routes,
+    access,
+    events,
+  };
   const gateway = createGateway({
     engine,
     blobs,
@@ -172,6 +191,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const url = `http://${listener.host.includes(":") ? `[${listener.host}]` : listener.host}:${listener.port}`;
   const tokenFile = writeCredentials(options.configDirectory, { url, token: adminToken });
   dispatcher.start();
+  events.start();
   keepMinimum(engine, pool, log);
   log.info("ready", { url, sandbox: sandbox.name, readyMs: Math.round(clock.now() - startedAt) });
 
@@ -182,7 +202,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     sandbox,
     engine,
     async close() {
-      await Promise.all([listener.close(drainMs), dispatcher.stop(drainMs)]);
+      await Promise.all([listener.close(drainMs), events.stop(), dispatcher.stop(drainMs)]);
       await invoker.drain(drainMs);
       await sandbox.close();
       await invocations.close();

@@ -1,5 +1,5 @@
 import { VirgaError } from "../core/errors.ts";
-import type { Cause } from "../core/model.ts";
+import type { AsyncPolicy, Cause } from "../core/model.ts";
 
 /** An accepted call as the queue keeps it: a JSON head behind its length (uint32, big-endian), then the body as it came. */
 export interface AsyncMessage {
@@ -15,6 +15,8 @@ export interface AsyncMessage {
   readonly idempotencyKey?: string;
   /** How many destinations in a row led here. */
   readonly chain?: number;
+  /** Over the function's own, for this call. */
+  readonly policy?: Partial<AsyncPolicy>;
 }
 
 export function encodeMessage(head: AsyncMessage, body: Uint8Array): Uint8Array {

@@ -103,7 +103,7 @@ export class Attempt {
     try {
       const { functions, chance } = this.#host;
       const found = functions.resolve(this.#lane.id, head, chance.random());
-      revision = found instanceof Promise ? await found : found;
+      revision = underPolicy(found instanceof Promise ? await found : found, head.policy);
     } catch (thrown) {
       const error = asVirgaError(thrown);
       if (error.kind === "user") await this.#bury({ head, number }, undefined, error);
@@ -324,6 +324,13 @@ interface Run {
   /** 1 for the first attempt that reached user code. */
   readonly number: number;
   readonly revision: Revision;
+}
+
+/** The revision as this call's sender wants it tried. */
+function underPolicy(revision: Revision, policy: AsyncMessage["policy"]): Revision {
+  if (policy === undefined) return revision;
+  const { config } = revision;
+  return { ...revision, config: { ...config, async: { ...config.async, ...policy } } };
 }
 
 function interrupted(): VirgaError {

@@ -8,7 +8,7 @@ import type { DeadLetter, Lease, MessageStatus, Queue } from "../ports/queue.ts"
 import type { Records } from "../ports/records.ts";
 import { type AsyncMessage, decodeMessage, encodeMessage } from "./async-message.ts";
 import { Attempt, type AttemptHost, type AttemptLedger } from "./attempt.ts";
-import type { AsyncStatus, Dispatcher, Functions, History, InvocationRequest } from "./engine.ts";
+import type { AcceptRequest, AsyncStatus, Dispatcher, Functions, History } from "./engine.ts";
 import { shuttingDown } from "./fleet.ts";
 import type { EngineInvoker } from "./invoker.ts";
 import { Lane, type LaneHost, leaseBatch, leaseMs } from "./lane.ts";
@@ -33,8 +33,6 @@ export interface DispatcherOptions {
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   return new LaneDispatcher(options);
 }
-
-type AcceptRequest = InvocationRequest & { body: Uint8Array };
 
 /** A queue for each function, so that a slow one's backlog stands in nobody's way. */
 class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
@@ -319,9 +317,14 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
       timeoutMs: request.timeoutMs,
       idempotencyKey,
       chain: chain === 0 ? undefined : chain,
+      policy: request.policy,
     };
     // With a key even where its first id is known: a crash may have come between the key's record and the queue.
-    const enqueued = this.queue.enqueue(lane.queue, { id, body: encodeMessage(head, request.body) });
+    const enqueued = this.queue.enqueue(lane.queue, {
+      id,
+      body: encodeMessage(head, request.body),
+      ...(request.order === undefined ? {} : { key: request.order }),
+    });
     // A lease asked for now finds it, and lies on the disk with it.
     lane.pump();
     const { accepted } = await enqueued;

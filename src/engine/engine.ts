@@ -4,6 +4,7 @@
  */
 import type { VirgaError } from "../core/errors.ts";
 import type {
+  AsyncPolicy,
   Cause,
   FunctionConfig,
   FunctionId,
@@ -21,6 +22,7 @@ import type {
 } from "../core/model.ts";
 import type { CallHandle } from "../ports/runtime.ts";
 import type { MessageStatus } from "../ports/queue.ts";
+import type { Events } from "./events.ts";
 
 export interface Engine {
   readonly functions: Functions;
@@ -33,6 +35,7 @@ export interface Engine {
   readonly secrets: Secrets;
   readonly routes: Routes;
   readonly access: Access;
+  readonly events: Events;
 }
 
 /** The registry: functions, their revisions, where their traffic goes. */
@@ -187,13 +190,22 @@ export interface PassThrough {
   close(bytesIn: number, bytesOut: number, error?: VirgaError): void;
 }
 
+/** An asynchronous call, as it is handed in. */
+export interface AcceptRequest extends InvocationRequest {
+  readonly body: Uint8Array;
+  /** Over the function's own, for this call. */
+  readonly policy?: Partial<AsyncPolicy>;
+  /** Calls of one function with the same key run one after another, in the order of their acceptance. */
+  readonly order?: string;
+}
+
 /** Asynchronous calls: durable before they are answered with 202. */
 export interface Dispatcher {
   /**
    * Resolves when the call is on disk. With an idempotency key that the function already saw within 24 h,
    * gives the id of that first call and `duplicate: true`.
    */
-  accept(request: InvocationRequest & { body: Uint8Array }): Promise<{ id: string; duplicate: boolean }>;
+  accept(request: AcceptRequest): Promise<{ id: string; duplicate: boolean }>;
   /** Where an accepted call stands; undefined where it is not known (or its record has been retired). */
   status(namespace: string, id: string): Promise<AsyncStatus | undefined>;
   /** False where it was already settled. A running attempt is cut off. */

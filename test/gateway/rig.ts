@@ -20,6 +20,7 @@ import type {
   InvocationSink,
   PassThrough,
 } from "../../src/engine/engine.ts";
+import { createEvents } from "../../src/engine/events.ts";
 import { createFunctions } from "../../src/engine/functions.ts";
 import { createIdentifier } from "../../src/engine/identifier.ts";
 import { createRoutes } from "../../src/engine/routes.ts";
@@ -159,7 +160,7 @@ export interface Rig extends AsyncDisposable {
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const clock = systemClock;
-  const { records, blobs } = createMemoryStore({ clock, chance: systemChance });
+  const { records, blobs, journal } = createMemoryStore({ clock, chance: systemChance });
   const logged: Rig["logged"] = [];
   const log = recordingLog(logged);
   const identify = createIdentifier(clock, systemChance);
@@ -195,8 +196,28 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     metrics,
   );
 
+  const dispatcher: Engine["dispatcher"] = {
+    async accept(request) {
+      const first = accepted.findIndex(
+        (one) => one.idempotencyKey !== undefined && one.idempotencyKey === request.idempotencyKey,
+      );
+      if (first !== -1) return { id: accepted[first]?.id ?? "", duplicate: true };
+      const id = identify();
+      accepted.push({ ...request, id });
+      return { id, duplicate: false };
+    },
+    status: async (_namespace, id) => statuses.get(id),
+    cancel: async (_namespace, id) => statuses.get(id)?.status === "queued",
+    deadLetters: async () => [...statuses.values()].filter(({ status }) => status === "dead_letter"),
+    revive: async (_namespace, id) => statuses.get(id)?.status === "dead_letter",
+    start: () => undefined,
+    stop: () => Promise.resolve(),
+  };
+  const events = createEvents({ records, journal, dispatcher, functions, clock, identify, log });
+
   const engine: Engine = {
     functions,
+    events,
     access,
     routes,
     history,
@@ -216,23 +237,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       connect: options.connect ?? (() => Promise.reject(new VirgaError("bad_request", "no server to upgrade to"))),
       drain: () => Promise.resolve(),
     },
-    dispatcher: {
-      async accept(request) {
-        const first = accepted.findIndex(
-          (one) => one.idempotencyKey !== undefined && one.idempotencyKey === request.idempotencyKey,
-        );
-        if (first !== -1) return { id: accepted[first]?.id ?? "", duplicate: true };
-        const id = identify();
-        accepted.push({ ...request, id });
-        return { id, duplicate: false };
-      },
-      status: async (_namespace, id) => statuses.get(id),
-      cancel: async (_namespace, id) => statuses.get(id)?.status === "queued",
-      deadLetters: async () => [...statuses.values()].filter(({ status }) => status === "dead_letter"),
-      revive: async (_namespace, id) => statuses.get(id)?.status === "dead_letter",
-      start: () => undefined,
-      stop: () => Promise.resolve(),
-    },
+    dispatcher,
     deployer: {
       async deploy(request, onEvent, signal) {
         await options.deploy?.(request, onEvent, signal);

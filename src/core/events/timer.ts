@@ -47,14 +47,21 @@ export function dueTimes(timer: Timer): DueTimes {
 /**
  * What to fire of the due times in (`after`, `now`]. Where the oldest of them is less than 30 s late there was no outage, at
  * most a restart or a stall, and all fire. Else `catchUp` decides; under `none` the newest fires where it is less than 30 s late.
+ * `most`: at most so many in one plan.
  */
-export function planFires(times: DueTimes, after: number, now: number, catchUp: CatchUp): FirePlan {
+export function planFires(
+  times: DueTimes,
+  after: number,
+  now: number,
+  catchUp: CatchUp,
+  most: number = mostAtOnce,
+): FirePlan {
   const oldest = times.next(after);
   if (oldest === undefined || oldest > now) {
     return { fire: [], skipped: 0, through: after, more: false, reason: "nothing is due" };
   }
-  if (now - oldest < onTimeMs) return inTurn(times, oldest, now, "on time");
-  if (catchUp === "all") return inTurn(times, oldest, now, "catches up with all that were missed");
+  if (now - oldest < onTimeMs) return inTurn(times, oldest, now, most, "on time");
+  if (catchUp === "all") return inTurn(times, oldest, now, most, "catches up with all that were missed");
   const newest = newestDue(times, oldest, now);
   const skipped = count(times, oldest, newest);
   if (catchUp === "none" && now - newest >= onTimeMs) {
@@ -64,10 +71,10 @@ export function planFires(times: DueTimes, after: number, now: number, catchUp: 
   return { fire: [newest], skipped, through: newest, more: false, reason };
 }
 
-function inTurn(times: DueTimes, oldest: number, now: number, reason: string): FirePlan {
+function inTurn(times: DueTimes, oldest: number, now: number, most: number, reason: string): FirePlan {
   const fire = [oldest];
   let due = times.next(oldest);
-  while (due !== undefined && due <= now && fire.length < mostAtOnce) {
+  while (due !== undefined && due <= now && fire.length < most) {
     fire.push(due);
     due = times.next(due);
   }
