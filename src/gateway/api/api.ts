@@ -16,6 +16,7 @@ import { type Binding, bridge } from "./bridge.ts";
 import { callEndpoints } from "./calls.ts";
 import { type ApiRequest, type Endpoint, endpoint, json, type ParameterName, parameters } from "./endpoint.ts";
 import { check } from "./field-error.ts";
+import { eventEndpoints } from "./events.ts";
 import { functionEndpoints } from "./functions.ts";
 import { invocationEndpoints } from "./invocations.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -130,6 +131,7 @@ export function apiEndpoints({ engine, blobs, clock, metrics, config }: GatewayO
     ...functionEndpoints(engine, metrics, clock),
     ...callEndpoints(engine, path, clock),
     ...invocationEndpoints(engine, blobs),
+    ...eventEndpoints({ events: engine.events, clock, requestTimeoutMs }),
     ...belongingEndpoints({ engine, blobs, rates, clock, requestTimeoutMs }),
   ];
 }

@@ -53,6 +53,9 @@ export const parameters = {
   number: z.string().regex(/^[1-9]\d{0,8}$/, "is no revision number"),
   id: identifier,
   secret: variable,
+  topic: name,
+  subscription: name,
+  source: name,
 };
 
 /** Types an endpoint's query and body by its schemas. */
