@@ -23,8 +23,9 @@ import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
 import { BubblewrapZygote } from "./zygote/zygote.ts";
 import { type Abilities, bubblewrapArguments } from "./arguments.ts";
 import { enforcement } from "./enforcement.ts";
-import { Premises } from "./premises.ts";
+import { Premises, type PremisesOptions } from "./premises.ts";
 import { seccompFilter } from "./seccomp.ts";
+import { Slots } from "./slot.ts";
 import { type SystemCalls, systemCallsOf } from "./system-calls.ts";
 import { groupText, passwdText, systemView, type ViewEntry } from "./system-view.ts";
 
@@ -50,7 +51,7 @@ export async function openBubblewrap(options: BubblewrapOptions): Promise<Sandbo
 class BubblewrapSandbox implements Sandbox {
   readonly name = "bubblewrap";
   readonly enforces: Enforcement;
-  readonly #options: BubblewrapOptions;
+  readonly #options: BubblewrapOptions & PremisesOptions;
   readonly #abilities: Abilities;
   readonly #system: readonly ViewEntry[];
   readonly #filterFile: string | undefined;
@@ -63,7 +64,7 @@ class BubblewrapSandbox implements Sandbox {
 
   constructor(options: BubblewrapOptions, abilities: Abilities) {
     const { home } = options;
-    this.#options = options;
+    this.#options = { ...options, slots: new Slots(join(home, "slots")) };
     this.#abilities = abilities;
     const accounts = { passwd: join(home, "passwd"), group: join(home, "group") };
     writeFileSync(accounts.passwd, passwdText, { mode: 0o644 });

@@ -1,5 +1,3 @@
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { VirgaError } from "../../../core/errors.ts";
 import type { SandboxSpec } from "../../../ports/sandbox.ts";
 import type { Cgroup, Cgroups } from "../cgroup.ts";
@@ -8,16 +6,16 @@ import { givenUser } from "../mount-owners.ts";
 import { OutputPipes } from "../output-pipes.ts";
 import type { Pipes } from "../pipes.ts";
 import { codePath } from "./arguments.ts";
-import { Slot } from "./slot.ts";
+import type { Slot, Slots } from "./slot.ts";
 
 export interface PremisesOptions {
-  readonly home: string;
+  readonly slots: Slots;
   readonly pipes: Pipes;
   readonly cgroups: Cgroups | undefined;
   readonly users: HostUsers | undefined;
 }
 
-/** What one program has on the host before it starts: output pipes, a host user, a folder with its code's slot, a control group. */
+/** What one program has on the host before it starts: output pipes, a host user, a slot for its code, a control group. */
 export class Premises {
   readonly output: OutputPipes;
   user: number | undefined;
@@ -32,7 +30,7 @@ export class Premises {
   /** `ownProcesses`: those that the driver puts around the program, and that its process limit must leave room for. */
   static async take(
     spec: Pick<SandboxSpec, "id" | "mounts" | "channel" | "limits">,
-    { home, pipes, cgroups, users }: PremisesOptions,
+    { slots, pipes, cgroups, users }: PremisesOptions,
     ownProcesses: number,
   ): Promise<Premises> {
     const premises = new Premises(pipes);
@@ -41,13 +39,9 @@ export class Premises {
       const user = await givenUser(users, spec.mounts);
       if (user !== undefined) undo.push(() => users!.giveBack(user));
       premises.user = user;
-      const folder = join(home, spec.id);
-      mkdirSync(folder);
-      undo.push(() => rmSync(folder, { recursive: true, force: true }));
-      chmodSync(folder, 0o711);
       if (spec.channel === "link" && !spec.mounts.some(({ target }) => target === codePath)) {
-        const slot = new Slot(join(folder, "code"));
-        undo.push(() => slot.remove());
+        const slot = slots.take();
+        undo.push(() => slots.giveBack(slot));
         premises.slot = slot;
       }
       const limits = { ...spec.limits, processes: spec.limits.processes + ownProcesses };

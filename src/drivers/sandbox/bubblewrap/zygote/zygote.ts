@@ -13,6 +13,7 @@ import { treeUsage } from "../../watch.ts";
 import { ForkServer } from "./fork-server.ts";
 
 export interface ZygoteOptions extends PremisesOptions {
+  readonly home: string;
   readonly view: readonly ViewEntry[];
   readonly calls: Pick<SystemCalls, "clone" | "pivotRoot">;
   readonly filter: Buffer | undefined;
