@@ -22,7 +22,16 @@ export interface ArgumentSpec {
   readonly kind: "required" | "optional" | "rest";
   readonly summary: string;
   /** What the shell completes it with, and what a `not_found` is compared with. */
-  readonly completes?: "function" | "secret" | "invocation" | "namespace" | "route" | "file";
+  readonly completes?:
+    | "function"
+    | "secret"
+    | "invocation"
+    | "namespace"
+    | "route"
+    | "topic"
+    | "subscription"
+    | "source"
+    | "file";
   readonly choices?: readonly string[];
 }
 

@@ -93,13 +93,16 @@ function pendingOption(before: readonly string[], command: Command): { choices?:
 
 async function names(
   { server, terminal, namespace }: Context,
-  kind: "function" | "secret" | "invocation" | "namespace" | "route",
+  kind: "function" | "secret" | "invocation" | "namespace" | "route" | "topic" | "subscription" | "source",
 ): Promise<Candidate[]> {
   const places = {
     function: path`/v1/namespaces/${namespace}/functions`,
     secret: path`/v1/namespaces/${namespace}/secrets`,
     invocation: path`/v1/namespaces/${namespace}/invocations`,
     route: path`/v1/namespaces/${namespace}/routes`,
+    topic: path`/v1/namespaces/${namespace}/topics`,
+    subscription: path`/v1/namespaces/${namespace}/subscriptions`,
+    source: path`/v1/namespaces/${namespace}/event-sources`,
     namespace: "/v1/namespaces",
   };
   const client = new Client(findCredentials(server, terminal.environment), AbortSignal.timeout(patienceMs));

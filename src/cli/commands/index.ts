@@ -23,8 +23,18 @@ import { rollback } from "./rollback.ts";
 import { routeDelete, routeList, routeSet } from "./route.ts";
 import { secretDelete, secretList, secretSet } from "./secret.ts";
 import { simulate } from "./simulate.ts";
+import { sourceDelete, sourceGet, sourceList, sourceSet } from "./source.ts";
 import { status } from "./status.ts";
+import {
+  subscriptionDelete,
+  subscriptionExplain,
+  subscriptionGet,
+  subscriptionList,
+  subscriptionSeek,
+  subscriptionSet,
+} from "./subscription.ts";
 import { tokenCreate, tokenDelete, tokenList, tokenShow } from "./token.ts";
+import { topicCreate, topicDelete, topicEvents, topicGet, topicList, topicPublish } from "./topic.ts";
 import { traffic } from "./traffic.ts";
 import { up } from "./up.ts";
 import { usage } from "./usage.ts";
@@ -55,6 +65,22 @@ export const commands: readonly Command[] = [
   routeSet,
   routeList,
   routeDelete,
+  topicCreate,
+  topicList,
+  topicGet,
+  topicPublish,
+  topicEvents,
+  topicDelete,
+  subscriptionSet,
+  subscriptionList,
+  subscriptionGet,
+  subscriptionSeek,
+  subscriptionExplain,
+  subscriptionDelete,
+  sourceSet,
+  sourceList,
+  sourceGet,
+  sourceDelete,
   usage,
   namespaceList,
   namespaceCreate,
@@ -75,6 +101,9 @@ export const groups: Readonly<Record<string, string>> = {
   invocation: "calls: their records, results, dead letters",
   secret: "encrypted values for functions",
   route: "custom routes to functions",
+  topic: "events, durable and in order",
+  subscription: "events of a topic to a function",
+  source: "timers that put events on topics",
   namespace: "tenants",
   token: "credentials",
 };
