@@ -3,6 +3,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
+import type { VirgaError } from "../../src/core/errors.ts";
 import { openSqliteStore, type SqliteStore } from "../../src/drivers/store/sqlite/store.ts";
 import { createMemoryStore } from "../../src/drivers/store/memory/store.ts";
 import { createDispatcher } from "../../src/engine/dispatcher.ts";
@@ -31,6 +32,8 @@ export class World {
   readonly deliveries: Delivery[] = [];
   /** How a call of the function ends; 200 where it says nothing. */
   answer: (delivery: Delivery, call: FakeCall) => number | undefined = () => 200;
+  /** Why the dispatcher takes no call, where it takes none. */
+  refusal: VirgaError | undefined;
   events!: EventsEngine;
   dispatcher!: Dispatcher;
   readonly #file: string;
@@ -91,7 +94,11 @@ export class World {
       log: silent,
       concurrency: 100,
     });
-    const { dispatcher } = this;
+    const dispatcher: Pick<Dispatcher, "accept" | "status"> = {
+      status: (namespace, id) => this.dispatcher.status(namespace, id),
+      accept: (request) =>
+        this.refusal === undefined ? this.dispatcher.accept(request) : Promise.reject(this.refusal),
+    };
     this.events = createEvents({ records, journal, dispatcher, functions, clock, identify, log: silent });
     this.dispatcher.start();
     this.events.start();

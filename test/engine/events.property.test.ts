@@ -56,7 +56,7 @@ test(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
         await play(t, steps);
       }),
-      { numRuns: propertyRuns(40) },
+      { numRuns: propertyRuns(30) },
     );
   },
 );
@@ -243,6 +243,6 @@ test("a source fires once for each due time, whenever the server is killed", { t
         world.kill();
       },
     ),
-    { numRuns: propertyRuns(40) },
+    { numRuns: propertyRuns(20) },
   );
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { VirgaError } from "../../src/core/errors.ts";
 import { World } from "./event-world.ts";
 
 describe("topics", () => {
@@ -243,6 +244,27 @@ describe("subscriptions", () => {
       world.ids("one").filter((id) => id.startsWith("a")),
       ["a1", "a1", "a1", "a1", "a2", "a3"],
     );
+  });
+
+  test("what the dispatcher cannot take now comes again later, in its place, and the reason is shown", async (t) => {
+    const world = new World(t);
+    world.deploy("note");
+    await world.topic();
+    await world.subscribe("one", { order: {} });
+    await world.publish(["a"]);
+    await world.pass(100);
+    world.refusal = new VirgaError("storage_full", "the disk is full");
+    await world.publish(["b", "c"]);
+    await world.pass(10_000);
+    const failing = await world.status("one");
+    assert.deepEqual(
+      [failing?.state, failing?.reason, failing?.sequence, failing?.behind],
+      ["failing", "the disk is full", 1, 2],
+    );
+    world.refusal = undefined;
+    await world.pass(60_000);
+    assert.deepEqual(world.ids("one"), ["a", "b", "c"]);
+    assert.equal((await world.status("one"))?.state, "flowing");
   });
 
   test("what the function cannot be called with is passed over and counted", async (t) => {
