@@ -1,4 +1,5 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { mkdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ProgramUsage, SandboxLimits } from "../../ports/sandbox.ts";
 import type { Hierarchies } from "./cgroup-files.ts";
@@ -35,12 +36,13 @@ export class Cgroups {
     return this.#hierarchies.killsWhole;
   }
 
-  create(id: string, limits: SandboxLimits): Cgroup {
+  /** Off the main thread: the kernel makes and removes groups one at a time, behind processes that are entering theirs. */
+  async create(id: string, limits: SandboxLimits): Promise<Cgroup> {
     const folders = this.#hierarchies.parents.map((parent) => join(parent, this.#mark, id));
     const made: string[] = [];
     try {
       for (const folder of folders) {
-        mkdirSync(folder);
+        await mkdir(folder);
         made.push(folder);
       }
       this.#hierarchies.limit(folders, limits);
@@ -109,9 +111,15 @@ export class Cgroup {
     for (const pid of this.processes()) killQuietly(pid);
   }
 
-  /** Resolves to false while a process is left in it. */
-  remove(): boolean {
-    return this.#folders.every(removeFolder);
+  /** What holds a process still is left, for the next server to sweep. */
+  async remove(): Promise<void> {
+    for (const folder of this.#folders) {
+      try {
+        await rmdir(folder);
+      } catch (error) {
+        if (!isGoneOrBusy(error)) throw error;
+      }
+    }
   }
 }
 
@@ -140,16 +148,17 @@ function removeTree(folder: string): void {
   removeFolder(folder);
 }
 
-function removeFolder(folder: string): boolean {
+function removeFolder(folder: string): void {
   try {
     rmdirSync(folder);
-    return true;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") return true;
-    if (code === "EBUSY" || code === "ENOTEMPTY") return false;
-    throw error;
+    if (!isGoneOrBusy(error)) throw error;
   }
+}
+
+function isGoneOrBusy(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "EBUSY" || code === "ENOTEMPTY";
 }
 
 function processesIn(folder: string): number[] {

@@ -45,9 +45,8 @@ export class Premises {
         premises.slot = slot;
       }
       const limits = { ...spec.limits, processes: spec.limits.processes + ownProcesses };
-      const cgroup = cgroups?.create(spec.id, limits);
-      // One that is left is swept by the next server.
-      if (cgroup !== undefined) undo.push(() => void cgroup.remove());
+      const cgroup = await cgroups?.create(spec.id, limits);
+      if (cgroup !== undefined) undo.push(() => cgroup.remove());
       premises.cgroup = cgroup;
       return premises;
     } catch (error) {

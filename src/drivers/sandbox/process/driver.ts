@@ -41,15 +41,15 @@ class ProcessSandbox implements Sandbox {
   async start(spec: SandboxSpec): Promise<SandboxedProgram> {
     const { cgroups, pipes, users, shell, dieWithServer } = this.#options;
     const output = new OutputPipes(pipes);
-    const undo: (() => void)[] = [];
+    const undo: (() => void | Promise<void>)[] = [];
     const release = async (): Promise<void> => {
-      for (const step of undo.toReversed()) step();
+      for (const step of undo.toReversed()) await step();
     };
     try {
       const user = await givenUser(users, spec.mounts);
       if (user !== undefined) undo.push(() => users!.giveBack(user));
-      const cgroup = cgroups?.create(spec.id, spec.limits);
-      if (cgroup !== undefined) undo.push(() => void cgroup.remove());
+      const cgroup = await cgroups?.create(spec.id, spec.limits);
+      if (cgroup !== undefined) undo.push(() => cgroup.remove());
       const child = await launch(
         {
           command: [...dieWithServer, ...spec.command],
