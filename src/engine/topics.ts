@@ -76,9 +76,9 @@ export function createTopics({ records, journal, clock, identify, turn, namedBy 
     async put({ namespace, name, retention }) {
       checkName(namespace, "namespace", "namespace");
       checkName(name, "name", "topic");
-      const wanted = checkRetention({ ...defaultRetention, ...retention });
       return turn(topicKey(namespace, name), async () => {
         const before = await records.get<Topic>(topicKey(namespace, name));
+        const wanted = checkRetention({ ...(before?.value.retention ?? defaultRetention), ...retention });
         const topic: Topic =
           before === undefined
             ? { namespace, name, retention: wanted, uid: identify(), createdAt: clock.now() }

@@ -34,6 +34,16 @@ describe("topics", () => {
     await assert.rejects(world.events.topics.publish("default", "orders", []), { code: "bad_request" });
   });
 
+  test("put again, a topic keeps its events and what is not said anew", async (t) => {
+    const world = new World(t);
+    await world.topic("orders", { maxEvents: 5 });
+    await world.publish(["a"]);
+    await world.topic("orders", { maxAgeMs: 60_000 });
+    const topic = await world.events.topics.get("default", "orders");
+    assert.deepEqual([topic?.retention, topic?.last], [{ maxEvents: 5, maxAgeMs: 60_000 }, 1]);
+    await assert.rejects(world.topic("orders", { maxAgeMs: 1 }), { code: "invalid_field" });
+  });
+
   test("a topic that something names is not deleted; one made anew begins at 1", async (t) => {
     const world = new World(t);
     await world.topic();
