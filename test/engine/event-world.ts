@@ -54,8 +54,8 @@ export class World {
     this.open();
   }
 
-  /** A new process on the old store. */
-  open(): void {
+  /** A new process on the old store. Without events: one that dies before it comes to them. */
+  open(withEvents = true): void {
     const life: Life = { dead: false, calls: Infinity };
     this.#life = life;
     const clock: Clock = {
@@ -101,7 +101,7 @@ export class World {
     };
     this.events = createEvents({ records, journal, dispatcher, functions, clock, identify, log: silent });
     this.dispatcher.start();
-    this.events.start();
+    if (withEvents) this.events.start();
   }
 
   /** SIGKILL: nothing that was not asked of the store by now is ever done. */
