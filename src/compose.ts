@@ -26,6 +26,7 @@ import { createPool, type Pool } from "./engine/pool.ts";
 import { createRoutes } from "./engine/routes.ts";
 import { createSecrets } from "./engine/secrets.ts";
 import { createUsage } from "./engine/usage.ts";
+import { createWorkflows, type EngineWorkflows } from "./engine/workflows.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { meterHistory } from "./gateway/metered-history.ts";
 import type { Log } from "./ports/log.ts";
@@ -102,7 +103,14 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     records,
     clock,
     chance,
-    belongings: [secrets, routes, invocations, usage, { forget: (namespace) => events.forget(namespace) }],
+    belongings: [
+      secrets,
+      routes,
+      invocations,
+      usage,
+      { forget: (namespace) => events.forget(namespace) },
+      { forget: (namespace) => workflows.forget(namespace) },
+    ],
   });
 
   const metrics = createMetrics({ queueDepth: () => queue.depth("async") });
@@ -134,6 +142,18 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     identify,
     log,
     concurrency: configuration.asyncConcurrency,
+    onSettled: (record) => workflows.settled(record),
+  });
+  const workflows: EngineWorkflows = createWorkflows({
+    journal,
+    records,
+    queue,
+    blobs,
+    dispatcher,
+    clock,
+    identify,
+    log,
+    retentionMs: maxAgeMs,
   });
   const events: EventsEngine = createEvents({ records, journal, dispatcher, functions, clock, identify, log });
   const deployer = createDeployer({
@@ -167,6 +187,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     routes,
     access,
     events,
+    workflows,
   };
   const gateway = createGateway({
     engine,
@@ -192,6 +213,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const tokenFile = writeCredentials(options.configDirectory, { url, token: adminToken });
   dispatcher.start();
   events.start();
+  void workflows.open();
   keepMinimum(engine, pool, log);
   log.info("ready", { url, sandbox: sandbox.name, readyMs: Math.round(clock.now() - startedAt) });
 
@@ -202,7 +224,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     sandbox,
     engine,
     async close() {
-      await Promise.all([listener.close(drainMs), events.stop(), dispatcher.stop(drainMs)]);
+      await Promise.all([listener.close(drainMs), events.stop(), workflows.close(), dispatcher.stop(drainMs)]);
       await invoker.drain(drainMs);
       await sandbox.close();
       await invocations.close();

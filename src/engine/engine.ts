@@ -20,6 +20,8 @@ import type {
   TrafficTarget,
   UsageDay,
 } from "../core/model.ts";
+import type { Json, Workflow, WorkflowDefinition } from "../core/workflow/definition.ts";
+import type { Failure, RunEvent, RunParent, RunStatus, TaskTimings, Value } from "../core/workflow/event.ts";
 import type { CallHandle } from "../ports/runtime.ts";
 import type { MessageStatus } from "../ports/queue.ts";
 import type { Events } from "./events.ts";
@@ -36,6 +38,7 @@ export interface Engine {
   readonly routes: Routes;
   readonly access: Access;
   readonly events: Events;
+  readonly workflows: Workflows;
 }
 
 /** The registry: functions, their revisions, where their traffic goes. */
@@ -323,3 +326,96 @@ export interface Access {
   /** Rejects with `conflict` where functions are left in it. */
   deleteNamespace(name: string): Promise<boolean>;
 }
+
+/** Durable programs of invocations: their definitions, and their runs. */
+export interface Workflows {
+  /** Rejects with `invalid_field`, naming the place in the definition. The same definition again changes nothing. */
+  put(namespace: string, name: string, definition: unknown): Promise<Workflow>;
+  get(namespace: string, name: string): Promise<Workflow | undefined>;
+  /** By name. */
+  list(namespace: string, options: { after?: string; limit: number }): Promise<Workflow[]>;
+  /** Runs of it go on. False where there was none. */
+  delete(namespace: string, name: string): Promise<boolean>;
+  /** Resolves when the run is on disk. With an idempotency key that the workflow saw within 24 h: that first run's id. */
+  start(request: StartRun): Promise<{ id: string; duplicate: boolean }>;
+  /** Where a run stands, with its tasks; undefined where it is not known (any more). */
+  run(namespace: string, id: string): Promise<RunView | undefined>;
+  /** Newest first; `after` is the id of the last one of the page before. */
+  runs(
+    namespace: string,
+    filter: { workflow?: string; status?: RunStatus; after?: string; limit: number },
+  ): Promise<RunSummary[]>;
+  /** What happened, from a sequence number on. */
+  history(namespace: string, id: string, range: { from: number; limit: number }): Promise<SequencedEvent[]>;
+  /** The content of an input or output. */
+  read(value: Value): Promise<Json>;
+  /**
+   * An event from outside, for the task that waits for it or will. Durable when it resolves; the same `id` again is the same
+   * signal. Rejects with `not_found`, with `conflict` where the run is over.
+   */
+  signal(
+    namespace: string,
+    id: string,
+    signal: { name: string; id?: string; value: Value },
+  ): Promise<{ id: string; duplicate: boolean }>;
+  /** False where there is no such run, or it is over. Its open calls are cut off. */
+  cancel(namespace: string, id: string): Promise<boolean>;
+  /** Resolves when the run is over, to false when it is not after `timeoutMs`. */
+  ended(namespace: string, id: string, timeoutMs: number): Promise<boolean>;
+}
+
+export interface StartRun {
+  readonly namespace: string;
+  readonly workflow: string;
+  /** In place of the one that is stored under the name: for adapters, whose own documents are the definitions. Checked by them. */
+  readonly definition?: WorkflowDefinition;
+  readonly input: Value;
+  /** A UUID of version 7 that the caller will give again should it have to ask again. */
+  readonly id?: string;
+  readonly idempotencyKey?: string;
+  readonly parent?: RunParent;
+  /** How many runs it lies in. */
+  readonly depth?: number;
+}
+
+export interface RunSummary {
+  readonly namespace: string;
+  readonly id: string;
+  readonly workflow: string;
+  /** Of the definition; 0 where it came with the start. */
+  readonly version: number;
+  readonly status: RunStatus;
+  readonly startedAt: number;
+  readonly endedAt?: number;
+  /** The run that this one is a task of. */
+  readonly parent?: string;
+  readonly error?: Failure;
+}
+
+export interface RunView extends RunSummary {
+  readonly generation: number;
+  readonly input: Value;
+  readonly output?: Value;
+  readonly tasks: readonly TaskView[];
+  /** Names of signals that no task has taken. */
+  readonly signals: readonly string[];
+}
+
+export interface TaskView {
+  readonly id: string;
+  readonly kind: "call" | "workflow" | "timer" | "event";
+  /** The function, workflow or event. */
+  readonly target?: string;
+  readonly status: "open" | "succeeded" | "failed";
+  readonly reason: string;
+  readonly scheduledAt: number;
+  readonly settledAt?: number;
+  /** Of a call; its record has the rest. */
+  readonly invocation?: string;
+  readonly run?: string;
+  readonly timings?: TaskTimings;
+  readonly output?: Value;
+  readonly error?: Failure;
+}
+
+export type SequencedEvent = RunEvent & { readonly sequence: number };

@@ -171,7 +171,7 @@ describe("workflow: deciders", () => {
 
   test("the decider is asked after each completion with what is known, and ends the run", () => {
     const questions: Json[] = [];
-    const { state, events } = simulate(decider, 3, (name, input) => {
+    const { state, events } = simulate(decider, 3, (name, input): Json => {
       if (name !== "brain") return (input as number) + 1;
       questions.push(input);
       const { tasks } = input as { tasks: Record<string, { status: string; output?: number }> };
@@ -187,7 +187,7 @@ describe("workflow: deciders", () => {
   });
 
   test("one that replays names all its tasks each time; each begins once", () => {
-    const { state, events } = simulate(decider, null, (name, input) => {
+    const { state, events } = simulate(decider, null, (name, input): Json => {
       if (name !== "brain") return name;
       const { tasks } = input as { tasks: Record<string, { status: string }> };
       const schedule = ["a", "b", "c"].map((id) => ({ id, call: id }));
@@ -220,7 +220,7 @@ describe("workflow: deciders", () => {
     const { state } = simulate(
       decider,
       0,
-      (_name, input) => {
+      (_name, input): Json => {
         const { generation, signals } = input as { generation: number; signals: Json[] };
         return generation < 3 ? { restart: generation + 1 } : { done: true, output: signals.length };
       },

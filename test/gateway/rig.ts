@@ -24,6 +24,7 @@ import { createEvents } from "../../src/engine/events.ts";
 import { createFunctions } from "../../src/engine/functions.ts";
 import { createIdentifier } from "../../src/engine/identifier.ts";
 import { createRoutes } from "../../src/engine/routes.ts";
+import { createWorkflows } from "../../src/engine/workflows.ts";
 import { createGateway, type Gateway, type GatewayConfig, type Listener } from "../../src/gateway/gateway.ts";
 import { meterHistory } from "../../src/gateway/metered-history.ts";
 import type { Log } from "../../src/ports/log.ts";
@@ -160,7 +161,7 @@ export interface Rig extends AsyncDisposable {
 
 export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const clock = systemClock;
-  const { records, blobs, journal } = createMemoryStore({ clock, chance: systemChance });
+  const { records, journal, queue, blobs } = createMemoryStore({ clock, chance: systemChance });
   const logged: Rig["logged"] = [];
   const log = recordingLog(logged);
   const identify = createIdentifier(clock, systemChance);
@@ -213,11 +214,28 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     start: () => undefined,
     stop: () => Promise.resolve(),
   };
+  const workflows = createWorkflows({
+    journal,
+    records,
+    queue,
+    blobs,
+    // What a run calls is accepted and answered by nobody.
+    dispatcher: {
+      accept: async ({ id = identify() }) => ({ id, duplicate: false }),
+      cancel: async () => true,
+      status: async () => undefined,
+    },
+    clock,
+    identify,
+    log,
+    retentionMs: 86_400_000,
+  });
   const events = createEvents({ records, journal, dispatcher, functions, clock, identify, log });
 
   const engine: Engine = {
     functions,
     events,
+    workflows,
     access,
     routes,
     history,

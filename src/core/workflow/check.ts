@@ -1,7 +1,7 @@
 import { VirgaError } from "../errors.ts";
 import { isName, quote } from "../names.ts";
 import { closest } from "../spelling.ts";
-import { type Condition, type Json, type Step, workflowLimits, type WorkflowDefinition } from "./definition.ts";
+import { type Json, type Step, workflowLimits, type WorkflowDefinition } from "./definition.ts";
 import { isReference, parsePath } from "./expression.ts";
 
 /** The document as a definition. Throws `invalid_field`, naming the place: `steps.2.call`. */
@@ -31,7 +31,7 @@ export function checkDefinition(document: unknown): WorkflowDefinition {
     checker.block(steps, "steps", scope, 0);
     if (definition["output"] !== undefined) template(definition["output"] as Json, "output", scope);
   }
-  return definition as WorkflowDefinition;
+  return definition;
 }
 
 /** What references may name at a place. */
@@ -200,7 +200,7 @@ function condition(given: unknown, field: string, scope: Names | undefined): voi
   }
   if (test["not"] !== undefined) {
     known(test, `${field}.`, ["not"]);
-    condition(test["not"] as Condition, `${field}.not`, scope);
+    condition(test["not"], `${field}.not`, scope);
     return;
   }
   known(test, `${field}.`, tests);
@@ -225,7 +225,7 @@ function template(given: Json, field: string, scope: Names): void {
   if (typeof given === "string") {
     if (isReference(given)) reference(given, field, scope);
   } else if (given !== null && typeof given === "object") {
-    for (const [key, value] of Object.entries(given)) template(value as Json, `${field}.${key}`, scope);
+    for (const [key, value] of Object.entries(given)) template(value, `${field}.${key}`, scope);
   }
 }
 
