@@ -70,7 +70,8 @@ export interface ZygoteSpec {
   readonly interpreter: string;
   /**
    * Path inside of a Python file. Importing it loads what every copy will need and runs nothing of any function; its `main()`
-   * is then called in each copy, as `__main__`. It ends when its link, descriptor 3, does.
+   * is then called in each copy, as `__main__`. It speaks on its link, descriptor 3, before it runs code of others, and ends
+   * with it.
    */
   readonly program: string;
   readonly environment: Readonly<Record<string, string>>;

@@ -231,6 +231,40 @@ describe("a zygote", { skip }, () => {
     }
   });
 
+  test("is not given up for a function that ends with a copy's own exit code", async () => {
+    const opened = await openSandbox("bubblewrap");
+    try {
+      const program = join(opened.stateDirectory, "program");
+      mkdirSync(program);
+      const source = "import os\ndef main():\n    os.write(3, b'hello')\n    os._exit(126 if os.read(3, 1) else 0)\n";
+      writeFileSync(join(program, "ends.py"), source);
+      const zygote = opened.sandbox.zygote!(pythonSpec(program, "ends.py"));
+      await zygote.opened();
+      for (let n = 0; n < 2; n++) {
+        const copy = await zygote.fork(specOf(""));
+        drop(copy);
+        copy.link!.resume().write("x");
+        assert.equal((await copy.exited).code, 126);
+      }
+    } finally {
+      await opened.close();
+    }
+  });
+
+  test("that is closed while it loads is gone at once", async () => {
+    const opened = await openSandbox("bubblewrap");
+    const program = join(opened.stateDirectory, "program");
+    mkdirSync(program);
+    writeFileSync(join(program, "slow.py"), "import time\ntime.sleep(20)\ndef main(): pass\n");
+    const opening = opened.sandbox.zygote!(pythonSpec(program, "slow.py")).opened();
+    opening.catch(() => undefined);
+    await pause(200);
+    const began = performance.now();
+    await opened.close();
+    assert.ok(performance.now() - began < 5000);
+    await assert.rejects(opening, { code: "unavailable" });
+  });
+
   test("whose copies cannot enclose themselves says why at its start, and none of them runs", async () => {
     const opened = await openSandbox("bubblewrap");
     try {

@@ -44,6 +44,8 @@ export interface ForkRequest {
 
 export interface ForkedProcess extends StartedProcess {
   readonly link: Socket;
+  /** Whether anything has come over its link. */
+  hasSpoken(): boolean;
 }
 
 /**
@@ -64,7 +66,7 @@ export class ForkServer {
   #gone: string | undefined;
   #why: string | undefined;
 
-  /** Resolves when it has loaded its program. Rejects with `unavailable`. */
+  /** Resolves when it is there, not yet `ready`. Rejects with `unavailable`. */
   static async start({ spec, folder, view, calls, filter, asRoot }: ForkServerOptions): Promise<ForkServer> {
     const root = join(folder, "root");
     const links = join(folder, "links");
@@ -105,7 +107,6 @@ export class ForkServer {
       directory: links,
       workingDirectory: spec.workingDirectory,
     });
-    await server.#ready.promise;
     return server;
   }
 
@@ -113,6 +114,7 @@ export class ForkServer {
     this.#child = child;
     this.#requests = child.stdio[3] as Socket;
     this.#requests.on("error", () => undefined); // its end says all
+    this.#ready.promise.catch(() => undefined); // whoever waits for it is told
     this.#readReports();
     listener.on("connection", (socket) => this.#accept(socket));
     let said = "";
@@ -128,6 +130,11 @@ export class ForkServer {
     });
   }
 
+  /** Resolves when it has loaded its program. Rejects with `unavailable`. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
   /** Rejects with `unavailable`. */
   async fork(request: ForkRequest): Promise<ForkedProcess> {
     if (this.#gone !== undefined) throw unavailable(this.#gone);
@@ -138,12 +145,15 @@ export class ForkServer {
     this.#copies.set(number, copy);
     this.#links.set(number, link);
     this.#write({ fork: number, ...request });
+    const pid = await copy.started.promise;
+    const socket = await link.promise;
     return {
-      pid: await copy.started.promise,
-      link: await link.promise,
+      pid,
+      link: socket,
       // By the one that waits for it: there the pid is nobody else's yet.
       kill: () => this.#write({ kill: number }),
       ended: copy.ended.promise,
+      hasSpoken: () => socket.bytesRead > numberBytes,
     };
   }
 
@@ -167,7 +177,7 @@ export class ForkServer {
   #accept(socket: Socket): void {
     socket.on("error", () => undefined); // its end says all
     const look = (): void => {
-      const head = socket.read(8) as Buffer | null;
+      const head = socket.read(numberBytes) as Buffer | null;
       if (head === null) return;
       socket.off("readable", look);
       const number = Number(head.readBigUInt64BE());
@@ -238,4 +248,6 @@ function unavailable(why: string): VirgaError {
 }
 
 const serverFile = fileURLToPath(new URL("./guest/start.py", import.meta.url));
+/** In front of each link. */
+const numberBytes = 8;
 const longestWord = 4096;

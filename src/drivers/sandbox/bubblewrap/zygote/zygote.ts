@@ -10,7 +10,7 @@ import type { Cgroup } from "../../cgroup.ts";
 import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../../process-table.ts";
 import { RunningProgram } from "../../program.ts";
 import { treeUsage } from "../../watch.ts";
-import { ForkServer } from "./fork-server.ts";
+import { ForkServer, type ForkServerOptions } from "./fork-server.ts";
 
 export interface ZygoteOptions extends PremisesOptions {
   readonly home: string;
@@ -61,10 +61,10 @@ export class BubblewrapZygote implements Zygote {
       if (performance.now() >= this.#notBefore) this.opened().catch(() => undefined); // it is in the log
       throw new VirgaError("unavailable", "The zygote is not there yet");
     }
-    const program = await this.#forkFrom(server, spec);
-    void program.exited.then(({ code }) => {
+    const { program, failed } = await this.#forkFrom(server, spec);
+    void failed.then((yes) => {
       // The host has changed under it: ask bubblewrap, until a trial goes well.
-      if (code === notEnclosed && this.#server === server) this.#lose(server, "a copy could not enclose itself");
+      if (yes && this.#server === server) this.#lose(server, "a copy could not enclose itself");
     });
     return program;
   }
@@ -72,15 +72,16 @@ export class BubblewrapZygote implements Zygote {
   async close(): Promise<void> {
     this.#closed = true;
     this.#server = undefined;
-    await this.#opening?.catch(() => undefined); // closed is closed
     for (const server of this.#alive) server.kill("the sandbox is closed");
+    await this.#opening?.catch(() => undefined); // closed is closed
     await Promise.all([...this.#alive].map((server) => server.ended));
   }
 
   async #open(): Promise<void> {
     const { home, view, calls, filter, users, log } = this.#options;
+    let server: ForkServer | undefined;
     try {
-      const server = await ForkServer.start({
+      server = await this.#begin({
         spec: this.#spec,
         folder: join(realpathSync(home), `${this.#name}-${++this.#servers}`),
         view,
@@ -88,28 +89,37 @@ export class BubblewrapZygote implements Zygote {
         filter,
         asRoot: users !== undefined,
       });
-      this.#alive.add(server);
-      void server.ended.then((why) => {
-        this.#alive.delete(server);
-        this.#lose(server, why);
-      });
       await this.#try(server);
       this.#failures = 0;
       this.#server = server;
     } catch (error) {
-      if (!(error instanceof VirgaError)) throw error;
+      server?.kill("its trial failed");
       this.#delay();
-      log.warn("no zygote: programs of its kind start one by one", {
-        interpreter: this.#spec.interpreter,
-        reason: error.message,
-      });
-      throw error;
+      const { message } = error as Error;
+      if (!this.#closed) {
+        const { interpreter } = this.#spec;
+        log.warn("no zygote: programs of its kind start one by one", { interpreter, reason: message });
+      }
+      throw error instanceof VirgaError ? error : new VirgaError("unavailable", message, { cause: error });
     }
+  }
+
+  async #begin(options: ForkServerOptions): Promise<ForkServer> {
+    const server = await ForkServer.start(options);
+    this.#alive.add(server);
+    void server.ended.then((why) => {
+      this.#alive.delete(server);
+      this.#lose(server, why);
+    });
+    if (this.#closed) server.kill("the sandbox is closed");
+    const late = setTimeout(() => server.kill(`it did not load its program within ${loadMs} ms`), loadMs);
+    await server.ready.finally(() => clearTimeout(late));
+    return server;
   }
 
   /** Encloses one copy that nobody uses. */
   async #try(server: ForkServer): Promise<void> {
-    const program = await this.#forkFrom(server, {
+    const { program, failed } = await this.#forkFrom(server, {
       id: `${this.#name}-try-${++this.#trials}`,
       network: "none",
       limits: { memoryMb: 128, cpus: 1, processes: 16, openFiles: 64, fileSizeMb: 1, tmpMb: 1 },
@@ -119,11 +129,9 @@ export class BubblewrapZygote implements Zygote {
     program.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
     program.link!.resume().end();
     const late = setTimeout(() => void program.stop(0), trialMs);
-    const { code } = await program.exited;
+    await program.exited;
     clearTimeout(late);
-    if (code !== notEnclosed) return;
-    server.kill("its copies cannot be enclosed");
-    throw new VirgaError("unavailable", said.trim() || "a copy could not enclose itself");
+    if (await failed) throw new VirgaError("unavailable", said.trim() || "a copy could not enclose itself");
   }
 
   #lose(server: ForkServer, why: string): void {
@@ -142,7 +150,7 @@ export class BubblewrapZygote implements Zygote {
     this.#notBefore = performance.now() + Math.min(longestPauseMs, firstPauseMs * 2 ** this.#failures++);
   }
 
-  async #forkFrom(server: ForkServer, spec: ForkSpec): Promise<RunningProgram> {
+  async #forkFrom(server: ForkServer, spec: ForkSpec): Promise<{ program: RunningProgram; failed: Promise<boolean> }> {
     const premises = await Premises.take({ ...spec, mounts: [], channel: "link" }, this.#options, ownProcesses);
     const { cgroup, output, slot, user } = premises;
     try {
@@ -185,7 +193,9 @@ export class BubblewrapZygote implements Zygote {
       });
       output.closeTheirs();
       this.#options.onStart(program, spec, cgroup);
-      return program;
+      // A program may end with that code too; but before it runs anything of others' it speaks.
+      const failed = child.ended.then(([code]) => code === notEnclosed && !child.hasSpoken());
+      return { program, failed };
     } catch (error) {
       await premises.abandon();
       throw error;
@@ -202,6 +212,7 @@ async function gone(process: ProcessEntry | undefined): Promise<void> {
 const ownProcesses = 1;
 /** Of a copy that could not enclose itself: `NOT_ENCLOSED` in guest/virga_zygote/enclosure.py. */
 const notEnclosed = 126;
+const loadMs = 30_000;
 /** For a program that does not end with its link. */
 const trialMs = 2000;
 const firstPauseMs = 500;
