@@ -1,8 +1,10 @@
 import { Transform } from "node:stream";
+import { isDeepStrictEqual } from "node:util";
 import type { Route } from "../core/model.ts";
 import { catalogue, type ErrorCode, VirgaError } from "../core/errors.ts";
 import type { DeployBody, DeployLine, DeployResult, DescribedFunction, PlannedChange } from "./api.ts";
 import { type Client, path } from "./client.ts";
+import type { WantedEventObject } from "./manifest-events.ts";
 import type { SourceArchive } from "./pack.ts";
 import type { Project, ProjectFunction } from "./project.ts";
 
@@ -82,6 +84,29 @@ export function putRoute(client: Client, namespace: string, route: Project["rout
   return client.json("PUT", path`/v1/namespaces/${namespace}/routes/${id}`, { json: body });
 }
 
+/** Topics, subscriptions and sources of the project that the server does not have like that. */
+export async function changedEvents(
+  client: Client,
+  namespace: string,
+  project: Project,
+): Promise<{ wanted: WantedEventObject; isNew: boolean }[]> {
+  const changed: { wanted: WantedEventObject; isNew: boolean }[] = [];
+  const existing = new Map<string, { name: string }[]>();
+  for (const wanted of project.functions.flatMap(({ events }) => events ?? [])) {
+    const { kind, name } = wanted;
+    if (!existing.has(kind)) existing.set(kind, await client.list(path`/v1/namespaces/${namespace}/${kind}`));
+    const current = existing.get(kind)!.find((one) => one.name === name);
+    if (current !== undefined && sameEventObject(wanted.body, current)) continue;
+    if (changed.some((other) => other.wanted.kind === kind && other.wanted.name === name)) continue;
+    changed.push({ wanted, isNew: current === undefined });
+  }
+  return changed;
+}
+
+export function putEventObject(client: Client, namespace: string, { kind, name, body }: WantedEventObject) {
+  return client.json("PUT", path`/v1/namespaces/${namespace}/${kind}/${name}`, { json: body });
+}
+
 /** Rejects where a secret that the project names is not there. */
 export async function requireSecrets(client: Client, namespace: string, names: readonly string[]): Promise<void> {
   if (names.length === 0) return;
@@ -142,6 +167,18 @@ function bodyOf(wanted: ProjectFunction, archive: SourceArchive, { tag, traffic 
 
 function sameRoute(wanted: Project["routes"][number], current: Route): boolean {
   return (["host", "path", "method", "function", "tag"] as const).every((key) => wanted[key] === current[key]);
+}
+
+/** The server adds to what it was given, and an object that is there ignores where it was to begin. */
+function sameEventObject(wanted: Readonly<Record<string, unknown>>, current: object): boolean {
+  const { from: _from, ...rest } = wanted;
+  const has = current as Readonly<Record<string, unknown>>;
+  if (!("order" in wanted) && has["order"] !== undefined) return false;
+  return Object.entries(rest).every(([key, value]) =>
+    key === "timer"
+      ? Object.entries(value as object).every(([part, one]) => (has[key] as Record<string, unknown>)[part] === one)
+      : isDeepStrictEqual(has[key], value),
+  );
 }
 
 function errorFromLine({ code = "internal", message = "the deploy failed", ...detail }: Record<string, string>): Error {

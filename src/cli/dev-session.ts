@@ -8,7 +8,16 @@ import { codeFrame, parseLocation } from "./code-frame.ts";
 import type { Context } from "./command.ts";
 import { findCredentials } from "./credentials.ts";
 import { DeployReport } from "./deploy-report.ts";
-import { deployFunction, functionPath, functionUrl, putRoute, changedRoutes, requireSecrets } from "./deployment.ts";
+import {
+  changedEvents,
+  putEventObject,
+  deployFunction,
+  functionPath,
+  functionUrl,
+  putRoute,
+  changedRoutes,
+  requireSecrets,
+} from "./deployment.ts";
 import { errorLines } from "./error-text.ts";
 import { logLine } from "./log-line.ts";
 import { ignoreRulesOf, packSource } from "./pack.ts";
@@ -163,6 +172,8 @@ export class DevSession {
     try {
       const routes = await changedRoutes(this.#client, this.#namespace, this.#project);
       for (const { wanted } of routes) await putRoute(this.#client, this.#namespace, wanted);
+      const events = await changedEvents(this.#client, this.#namespace, this.#project);
+      for (const { wanted } of events) await putEventObject(this.#client, this.#namespace, wanted);
     } catch (error) {
       this.#complain(error);
     }

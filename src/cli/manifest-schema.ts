@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { eventFields } from "./manifest-events.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
 /**
@@ -234,6 +235,7 @@ export const functionSchema = z
     limits: limits.optional(),
     scaling: scaling.optional(),
     async: asynchronous.optional(),
+    ...eventFields,
     environment: environment.optional(),
     secrets: names("Secrets of the namespace that become environment variables.").optional(),
     network: z.enum(["host", "none"]).optional(),

@@ -4,6 +4,7 @@ import { basename, dirname, extname, join, relative, resolve } from "node:path";
 import { VirgaError } from "../core/errors.ts";
 import type { Settings } from "./api.ts";
 import { manifestNames, parseManifest, settingsOf } from "./manifest.ts";
+import { eventObjects, type WantedEventObject } from "./manifest-events.ts";
 import type { ManifestRoute } from "./manifest-schema.ts";
 
 /** What one `deploy` or `dev` is about: the functions of a folder, or one file as a function. */
@@ -25,6 +26,8 @@ export interface ProjectFunction {
   /** Absolute path of the folder or file with the code. */
   readonly source: string;
   readonly settings: Settings;
+  /** Topics, subscriptions and sources that belong to it. */
+  readonly events?: readonly WantedEventObject[];
 }
 
 /** Reads what is at `path`. `name` is for a folder or file without a manifest, or chooses one of a manifest's functions. */
@@ -84,7 +87,13 @@ function fromManifest(folder: string, manifest: string, options: { name?: string
       });
     }
     const settings = settingsOf(declared);
-    return { name, source, settings: statSync(source).isFile() ? { ...fileSettings(source), ...settings } : settings };
+    const events = eventObjects(name, declared);
+    return {
+      name,
+      source,
+      settings: statSync(source).isFile() ? { ...fileSettings(source), ...settings } : settings,
+      ...(events.length === 0 ? {} : { events }),
+    };
   });
   if (options.name !== undefined) {
     functions = functions.filter(({ name }) => name === options.name);

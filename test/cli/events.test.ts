@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type Rig, startRig } from "../gateway/rig.ts";
 import { folder, run } from "./harness.ts";
@@ -120,5 +122,69 @@ describe("commands about events, against the real API", () => {
       assert.equal(outcome.code, 2, argv.join(" "));
       assert.match(outcome.stderr, message);
     }
+  });
+});
+
+describe("virga.yaml: what calls a function", () => {
+  const manifest = `functions:
+  invoice:
+    runtime: node
+    handler: invoice.mjs
+    subscriptions:
+      - { topic: orders, filter: { type: order.*, source: "!/test*" }, order: { by: subject } }
+    schedule: { cron: "0 2 * * *", timezone: Europe/Berlin, data: [1] }
+`;
+
+  test("its topics, subscriptions and source are made by the deploy, and changed when they change", async (t) => {
+    await using rig = await startRig();
+    const root = folder(t, { "virga.yaml": manifest, "invoice.mjs": "export default () => 1" });
+    const deploy = async (...more: string[]) => {
+      const environment = { VIRGA_URL: rig.url, VIRGA_TOKEN: rig.token };
+      const outcome = await run(["deploy", ...more], { environment, directory: root });
+      assert.equal(outcome.code, 0, outcome.stderr);
+      return outcome.stderr;
+    };
+    const { subscriptions, sources, topics } = rig.engine.events;
+    const plan = await deploy("--dry-run");
+    assert.match(
+      plan,
+      /\+ topic orders\n.*\+ subscription invoice-orders, of topic orders\n.*\+ source invoice-schedule/s,
+    );
+    assert.deepEqual(await topics.list("default"), []);
+
+    await deploy();
+    const made = await subscriptions.get("default", "invoice-orders");
+    assert.deepEqual(
+      [made?.filters, made?.order, made?.target],
+      [
+        [{ prefix: { type: "order." } }, { not: { prefix: { source: "/test" } } }],
+        { by: "subject" },
+        { function: "invoice" },
+      ],
+    );
+    const source = await sources.get("default", "invoice-schedule");
+    assert.deepEqual(
+      [source?.timer, source?.event],
+      [{ kind: "schedule", cron: "0 2 * * *", timezone: "Europe/Berlin" }, { data: [1] }],
+    );
+    assert.equal((await subscriptions.get("default", "invoice-schedule"))?.topic, "invoice-schedule");
+
+    assert.doesNotMatch(await deploy(), /topic|subscription|source invoice/);
+    writeFileSync(
+      join(root, "virga.yaml"),
+      manifest.replace("order.*", "order.placed").replace(/schedule: .*/, "schedule: { every: 30s }"),
+    );
+    const changes = await deploy();
+    assert.match(changes, /~ subscription invoice-orders, of topic orders\n.*~ source invoice-schedule/s);
+    assert.doesNotMatch(changes, /[~+] topic /);
+    assert.equal((await sources.get("default", "invoice-schedule"))?.timer.kind, "interval");
+    assert.doesNotMatch(await deploy(), /topic|subscription|source invoice/);
+  });
+
+  test("what is wrong is named with its line", async (t) => {
+    const root = folder(t, { "virga.yaml": manifest.replace("{ by: subject }", "5"), "invoice.mjs": "" });
+    const outcome = await run(["deploy"], { environment: {}, directory: root });
+    assert.equal(outcome.code, 2);
+    assert.match(outcome.stderr, /virga\.yaml:6:\d+: functions\.invoice\.subscriptions\[0\]\.order/);
   });
 });

@@ -4,11 +4,13 @@ import { confirmed } from "../ask.ts";
 import { command, type Context, outputOption, yesOption } from "../command.ts";
 import { DeployReport, planLines } from "../deploy-report.ts";
 import {
+  changedEvents,
   changedRoutes,
   type DeployChoices,
   deployFunction,
   functionUrl,
   planFunction,
+  putEventObject,
   putRoute,
   requireSecrets,
 } from "../deployment.ts";
@@ -71,7 +73,9 @@ export const deploy = command({
         plans[plans.length - 1] = { wanted, archive, changes, isNew: current === undefined, byHand };
       }
       const routes = await changedRoutes(context.client, namespace, project);
+      const events = await changedEvents(context.client, namespace, project);
       printPlan(context, plans, routes);
+      for (const { wanted, isNew } of events) terminal.note(`  ${isNew ? "+" : "~"} ${eventText(wanted)}`);
       if (options.dryRun) return exit.ok;
       const harm = destructive(plans, routes, choices);
       if (harm.length > 0 && !(await confirmed(terminal, `${harm.join("; ")}. Go on?`, options.yes))) {
@@ -81,6 +85,7 @@ export const deploy = command({
       const results: (DeployResult & { url: string })[] = [];
       for (const plan of plans) results.push(await run(context, namespace, plan, choices));
       for (const { wanted } of routes) await putRoute(context.client, namespace, wanted);
+      for (const { wanted } of events) await putEventObject(context.client, namespace, wanted);
       if (options.output === "json" || options.output === "yaml") {
         await printData(terminal, options.output, results);
       }
@@ -174,6 +179,11 @@ function printPlan({ terminal }: Context, plans: readonly FunctionPlan[], routes
 
 function routeText(route: { method?: string | undefined; host?: string | undefined; path: string }): string {
   return `${route.method ?? "ANY"} ${route.host ?? ""}${route.path}`;
+}
+
+function eventText({ kind, name, body }: Parameters<typeof putEventObject>[2]): string {
+  const words = { topics: "topic", subscriptions: "subscription", "event-sources": "source" };
+  return `${words[kind]} ${name}${kind === "topics" ? "" : `, of topic ${String(body["topic"])}`}`;
 }
 
 /** Changes that take something away from those who use the functions now. */
