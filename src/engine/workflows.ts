@@ -574,7 +574,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
   }
 }
 
-export function unknownRun(namespace: string, id: string): VirgaError {
+function unknownRun(namespace: string, id: string): VirgaError {
   return new VirgaError("not_found", `there is no workflow run ${id} in namespace ${namespace}`, {
     fix: "runs are kept for a while only; list them with: virga workflow runs",
   });

@@ -22,6 +22,7 @@ import { invocationEndpoints } from "./invocations.ts";
 import { openApiDocument } from "./openapi.ts";
 import * as schemas from "./schemas.ts";
 import { tenantEndpoints } from "./tenants.ts";
+import { workflowEndpoints } from "./workflows.ts";
 
 export interface ServerInfo {
   readonly name: string;
@@ -131,6 +132,7 @@ export function apiEndpoints({ engine, blobs, clock, metrics, config }: GatewayO
     ...functionEndpoints(engine, metrics, clock),
     ...callEndpoints(engine, path, clock),
     ...invocationEndpoints(engine, blobs),
+    ...workflowEndpoints(engine.workflows),
     ...eventEndpoints({ events: engine.events, clock, requestTimeoutMs }),
     ...belongingEndpoints({ engine, blobs, rates, clock, requestTimeoutMs }),
   ];

@@ -56,6 +56,7 @@ export const parameters = {
   topic: name,
   subscription: name,
   source: name,
+  workflow: name,
 };
 
 /** Types an endpoint's query and body by its schemas. */
