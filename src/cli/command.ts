@@ -29,6 +29,8 @@ export interface ArgumentSpec {
     | "namespace"
     | "route"
     | "topic"
+    | "workflow"
+    | "run"
     | "subscription"
     | "source"
     | "file";

@@ -1,5 +1,5 @@
 import { Client, path } from "./client.ts";
-import { type Command, type Context, optionName } from "./command.ts";
+import { type ArgumentSpec, type Command, type Context, optionName } from "./command.ts";
 import { findCredentials } from "./credentials.ts";
 
 export interface Candidate {
@@ -93,7 +93,7 @@ function pendingOption(before: readonly string[], command: Command): { choices?:
 
 async function names(
   { server, terminal, namespace }: Context,
-  kind: "function" | "secret" | "invocation" | "namespace" | "route" | "topic" | "subscription" | "source",
+  kind: Exclude<NonNullable<ArgumentSpec["completes"]>, "file">,
 ): Promise<Candidate[]> {
   const places = {
     function: path`/v1/namespaces/${namespace}/functions`,
@@ -103,12 +103,14 @@ async function names(
     topic: path`/v1/namespaces/${namespace}/topics`,
     subscription: path`/v1/namespaces/${namespace}/subscriptions`,
     source: path`/v1/namespaces/${namespace}/event-sources`,
+    workflow: path`/v1/namespaces/${namespace}/workflows`,
+    run: path`/v1/namespaces/${namespace}/workflow-runs`,
     namespace: "/v1/namespaces",
   };
   const client = new Client(findCredentials(server, terminal.environment), AbortSignal.timeout(patienceMs));
   try {
     const items = await client.list<{ name?: string; id?: string }>(places[kind], {}, 1000);
-    const byId = kind === "invocation" || kind === "route";
+    const byId = kind === "invocation" || kind === "route" || kind === "run";
     return items.flatMap((item) => (byId ? item.id : item.name) ?? []).map((word) => ({ word }));
   } catch {
     // No server, no names: a shell that waits for TAB is not the place to say so.

@@ -38,6 +38,16 @@ import { topicCreate, topicDelete, topicEvents, topicGet, topicList, topicPublis
 import { traffic } from "./traffic.ts";
 import { up } from "./up.ts";
 import { usage } from "./usage.ts";
+import {
+  workflowCancel,
+  workflowDelete,
+  workflowDeploy,
+  workflowDescribe,
+  workflowList,
+  workflowRuns,
+  workflowSignal,
+  workflowStart,
+} from "./workflow.ts";
 
 /** Every command, in the order of `virga --help`. */
 export const commands: readonly Command[] = [
@@ -81,6 +91,14 @@ export const commands: readonly Command[] = [
   sourceList,
   sourceGet,
   sourceDelete,
+  workflowDeploy,
+  workflowStart,
+  workflowList,
+  workflowDelete,
+  workflowRuns,
+  workflowDescribe,
+  workflowSignal,
+  workflowCancel,
   usage,
   namespaceList,
   namespaceCreate,
@@ -104,6 +122,7 @@ export const groups: Readonly<Record<string, string>> = {
   topic: "events, durable and in order",
   subscription: "events of a topic to a function",
   source: "timers that put events on topics",
+  workflow: "durable programs of calls, and their runs",
   namespace: "tenants",
   token: "credentials",
 };
