@@ -372,7 +372,7 @@ describe("invoker: the rest", () => {
     call();
     await clock.advance(10);
     await assert.rejects(nested(runtime.running[0]!, { function: "elsewhere/hello" }), { code: "forbidden" });
-    for (let depth = 1; depth <= 32; depth++) {
+    for (let depth = 1; depth <= 64; depth++) {
       void nested(runtime.running.at(-1)!, { function: "hello" }).catch(() => undefined);
       await settle();
       assert.equal(runtime.running.length, depth + 1);

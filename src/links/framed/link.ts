@@ -328,24 +328,29 @@ export class FramedLink implements Carrier, FrameReceiver {
       headers,
       body: bytes.subarray(split, end),
     };
-    this.#handlers
-      .callFunction(parent, request)
-      .then((answer) => this.#answer(stream, answer))
-      .catch((thrown: unknown) => this.#refuse(stream, asVirgaError(thrown)))
-      .finally(() => (this.#nested -= 1));
+    this.#handlers.callFunction(parent, request).then(
+      (answer) => {
+        this.#nested -= 1;
+        this.#answer(stream, answer);
+      },
+      (thrown: unknown) => {
+        this.#nested -= 1;
+        this.#refuse(stream, asVirgaError(thrown));
+      },
+    );
   }
 
   #answer(stream: number, answer: NestedAnswer): void {
     const head = JSON.stringify({ status: answer.status, headers: answer.headers });
     const bytes = 4 + Buffer.byteLength(head) + answer.body.length;
     if (bytes > maxPayloadBytes) {
-      throw new VirgaError(
+      const error = new VirgaError(
         "response_too_large",
         `An answer to another function may have ${maxPayloadBytes} bytes, this one has ${bytes}`,
-        {
-          fix: "Hand over a reference instead, or call the function by its URL.",
-        },
+        { fix: "Hand over a reference instead, or call the function by its URL." },
       );
+      this.#refuse(stream, error);
+      return;
     }
     this.writer.headed(frame.answer, stream, -1, head, answer.body, answer.body.length);
   }

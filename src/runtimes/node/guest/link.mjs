@@ -37,6 +37,7 @@ const copyBytes = 2 ** 13;
 
 const out = Buffer.allocUnsafeSlow(2 ** 17);
 let used = 0;
+/** A `flush` will follow: at the end of the turn, or of the tick. */
 let scheduled = false;
 let ticking = false;
 /** True while a `flush` is sure to follow, so that none needs to be scheduled. */
@@ -128,6 +129,10 @@ export function sendBytes(type, stream, bytes) {
 
 /** uint32 length, JSON, bytes: the shape of `call`. It leaves with the current tick: somebody waits for its answer. */
 export function sendCall(stream, json, body) {
+  if (!held && !ticking) {
+    ticking = true;
+    nextTick(endTick);
+  }
   const copied = body.length <= copyBytes;
   if (json.length > copyBytes) {
     const head = Buffer.from(json);
@@ -145,10 +150,6 @@ export function sendCall(stream, json, body) {
   writeHeadAt(start, 4 + length + body.length, frame.call, stream);
   used = start + headBytes + 4 + length;
   sendTail(body, copied);
-  if (!held && used > 0 && !ticking) {
-    ticking = true;
-    nextTick(endTick);
-  }
 }
 
 export function sendLog(stream, isError, at, text) {
@@ -266,7 +267,7 @@ function writeHeadAt(at, length, type, stream) {
 
 function reserve(bytes) {
   if (used + bytes > out.length) flush();
-  if (!scheduled && !held) {
+  if (!scheduled && !held && !ticking) {
     scheduled = true;
     setTurnEnd(endTurn);
   }
