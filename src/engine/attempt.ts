@@ -31,6 +31,8 @@ export interface AttemptHost {
   unclaim(namespace: string, id: string): Promise<void>;
   /** It has its answer, and holds no instance any more. */
   answered(lane: Lane): void;
+  /** Tells who waits for the call, durably. */
+  settled(record: Invocation): Promise<void> | undefined;
   /** Hands the settled record to the function's destination. */
   deliver(config: FunctionConfig, record: Invocation, chain: number): Promise<void>;
 }
@@ -237,6 +239,7 @@ export class Attempt {
   /** The record is durable before the message goes: a crash between the two settles again, and runs nothing again. */
   async #settle(run: Run, record: Invocation): Promise<void> {
     await this.#host.history.appendDurably(record);
+    await this.#host.settled(record);
     await this.#deliver(run, record);
     // Only a call with a key can be sent again under its id.
     const remember = run.head.idempotencyKey === undefined ? forgotten : {};
@@ -253,6 +256,7 @@ export class Attempt {
     const result = answer === undefined ? undefined : await this.#result(answer);
     const record: Invocation = { ...this.#record(run, answer, error), status: "dead_letter", result };
     await this.#host.history.appendDurably(record);
+    await this.#host.settled(record);
     if (run.revision !== undefined) await this.#deliver({ ...run, revision: run.revision }, record);
     await this.#host.queue.bury(this.#lane.queue, this.lease.receipt, reason);
     this.#over(record);

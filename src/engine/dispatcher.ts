@@ -27,6 +27,8 @@ export interface DispatcherOptions {
   readonly log: Log;
   /** Attempts at the same time over all functions; each function may run a few beyond it, so that none is shut out. */
   readonly concurrency: number;
+  /** Hears of each settled call once its record is durable and before its message goes; again where a crash came between. */
+  readonly onSettled?: (record: Invocation) => Promise<void> | undefined;
 }
 
 /** Creates it at rest; `start()` lets it run. */
@@ -125,7 +127,9 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
         if (attempt.final !== undefined) return attempt.final === "cancelled";
       }
       // It waits, perhaps for its next attempt. Nothing begins it any more.
-      await this.history.appendDurably(this.#cancelled(lane, message));
+      const record = this.#cancelled(lane, message);
+      await this.history.appendDurably(record);
+      await this.settled(record);
       await this.queue.cancel(lane.queue, id);
       this.ledger.refusals.delete(id);
       this.ledger.spent.delete(id);
@@ -243,6 +247,10 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
 
   async unclaim(namespace: string, id: string): Promise<void> {
     await this.#options.records.delete(claimKey(namespace, id));
+  }
+
+  settled(record: Invocation): Promise<void> | undefined {
+    return this.#options.onSettled?.(record);
   }
 
   async deliver(config: FunctionConfig, record: Invocation, chain: number): Promise<void> {
