@@ -8,11 +8,12 @@ import * as idle from "./idle.ts";
 import * as metering from "./metering.ts";
 import * as neighbour from "./neighbour.ts";
 import * as nested from "./nested.ts";
+import * as sweep from "./sweep.ts";
 import * as warm from "./warm.ts";
 
 export type Report = (what: string, value: string) => void;
 
-const measurements = [warm, nested, async, cold, burst, neighbour, metering, density, idle];
+const measurements = [warm, nested, async, cold, burst, neighbour, metering, density, idle, sweep];
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !measurements.some((measurement) => measurement.name === name));
 if (unknown.length > 0) {
