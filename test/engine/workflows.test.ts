@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { VirgaError } from "../../src/core/errors.ts";
 import type { Json, WorkflowDefinition } from "../../src/core/workflow/definition.ts";
 import type { SequencedEvent } from "../../src/engine/engine.ts";
 import { propertyRuns } from "../drivers/property-runs.ts";
@@ -121,6 +122,23 @@ describe("workflows: runs", () => {
     );
   });
 
+  test("a settled call that could not be told to its run stays in the queue, is told again, and does not run again", async () => {
+    using made = await world({ add });
+    const { workflows } = made;
+    const tell = workflows.settled.bind(workflows);
+    let told = 0;
+    workflows.settled = (record) => {
+      told++;
+      return told === 1 ? Promise.reject(new VirgaError("storage_full", "the disk is full")) : tell(record);
+    };
+    const { id } = await made.start({ steps: [{ call: "add" }] }, 1);
+    await made.clock.advance(100);
+    assert.equal((await made.workflows.run("default", id))?.status, "running");
+    await made.clock.advance(31_000);
+    assert.deepEqual((await made.untilOver(id)).output, { json: 2 });
+    assert.deepEqual([told, made.effects.length], [2, 1]);
+  });
+
   test("a call that someone cancels while it waits fails its step", async () => {
     using made = await world({ breaks: () => ({ status: 500, body: null }) });
     made.functions.deploy({
@@ -192,6 +210,18 @@ describe("workflows: runs", () => {
     assert.ok((await allEvents(made, view.id))[0]!.sequence > 5);
     await made.begin();
     assert.deepEqual((await made.workflows.run("default", view.id))?.output, { json: 5 });
+  });
+
+  test("a namespace that is deleted takes its workflows, runs and histories along", async () => {
+    using made = await world({ add });
+    const view = await made.run({ steps: [{ call: "add" }] }, 1);
+    const { id } = await made.start({ steps: [{ event: "never" }] }, 1);
+    await made.workflows.forget("default");
+    assert.deepEqual(await made.workflows.list("default", { limit: 9 }), []);
+    assert.deepEqual(await made.workflows.runs("default", { limit: 9 }), []);
+    for (const gone of [view.id, id]) assert.equal(await made.workflows.run("default", gone), undefined);
+    const signal = made.workflows.signal("default", id, { name: "never", value: { json: 1 } });
+    await assert.rejects(signal, { code: "not_found" });
   });
 
   test("runs are listed newest first, page by page, and histories go when their retention is over", async () => {
