@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { lstat, mkdir, readdir, stat } from "node:fs/promises";
+import { lstat, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
 import { ProgramOutput, exitText } from "../../links/program-output.ts";
@@ -56,11 +56,10 @@ async function install(request: BuildRequest, tools: NodeTools, major: string, d
   const command = locked ? "ci" : "install";
   const npm = await tools.npm();
   const node = await tools.node(major);
-  const cache = join(request.cacheDirectory, "npm");
-  await mkdir(cache, { recursive: true });
-  const settings = await gatherNpmSettings(request.cacheDirectory);
+  const settings = await gatherNpmSettings();
   const mounts: Mount[] = [
     { source: request.cacheDirectory, target: "/cache", writable: true },
+    { source: settings.folder, target: "/virga/settings", writable: false },
     { source: npm, target: "/virga/npm", writable: false },
     { source: node, target: "/virga/node", writable: false },
   ];
@@ -78,7 +77,7 @@ async function install(request: BuildRequest, tools: NodeTools, major: string, d
       "--no-progress",
     ],
     environment: {
-      ...settings.environment(inside("/cache")),
+      ...settings.environment(inside("/virga/settings"), inside("/cache")),
       PATH: `${inside("/virga/node")}:/usr/local/bin:/usr/bin:/bin`,
       CI: "1",
     },

@@ -1,19 +1,26 @@
-import { copyFile, mkdtemp, chmod, readFile, rm, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { basename, join } from "node:path";
+import { randomBytes } from "node:crypto";
+import { copyFile, mkdir, chmod, readFile, rm, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
 
 /** The host's own npm settings, carried into a build so that it reaches the registry that the host reaches. */
 export interface NpmSettings {
-  /** Environment of npm, given the path at which the build sees the cache folder. */
-  environment(cacheInside: string): Record<string, string>;
-  /** The settings may hold a registry's token: they lie in the cache folder only as long as the build runs. */
+  readonly folder: string;
+  /** Environment of npm, given the paths at which the build sees the settings' folder and the cache. */
+  environment(settingsInside: string, cacheInside: string): Record<string, string>;
+  /** The settings may hold a registry's token: they are there only as long as the build runs. */
   remove(): Promise<void>;
 }
 
-/** Collects registry, proxies and certificates from the environment and the host's npmrc files into a folder of the cache. */
-export async function gatherNpmSettings(cacheDirectory: string): Promise<NpmSettings> {
-  const folder = await mkdtemp(join(cacheDirectory, "settings-"));
-  await chmod(folder, 0o755); // the build runs as another user
+/**
+ * Collects registry, proxies and certificates from the environment and the host's npmrc files into a folder of their own:
+ * not into the cache, where another build of the namespace could put a link in its place.
+ */
+export async function gatherNpmSettings(): Promise<NpmSettings> {
+  const folder = join(tmpdir(), `virga-npm-${randomBytes(16).toString("hex")}`);
+  await mkdir(folder);
+  // The build runs as another user, and knows the name; others cannot look for it.
+  await chmod(folder, 0o711);
   const passed: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) {
     if (value !== undefined && carried.test(name)) passed[name] = value;
@@ -36,8 +43,8 @@ export async function gatherNpmSettings(cacheDirectory: string): Promise<NpmSett
     files.push([variable, variable]);
   }
   return {
-    environment(cacheInside) {
-      const inside = join(cacheInside, basename(folder));
+    folder,
+    environment(inside, cacheInside) {
       return {
         ...passed,
         ...Object.fromEntries(files.map(([variable, file]) => [variable, join(inside, file)])),
