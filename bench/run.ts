@@ -3,6 +3,7 @@ import { cpus, totalmem } from "node:os";
 import * as async from "./async.ts";
 import * as burst from "./burst.ts";
 import * as cold from "./cold.ts";
+import * as coldRate from "./cold-rate.ts";
 import * as density from "./density.ts";
 import * as idle from "./idle.ts";
 import * as metering from "./metering.ts";
@@ -13,7 +14,7 @@ import * as warm from "./warm.ts";
 
 export type Report = (what: string, value: string) => void;
 
-const measurements = [warm, nested, async, cold, burst, neighbour, metering, density, idle, sweep];
+const measurements = [warm, nested, async, cold, coldRate, burst, neighbour, metering, density, idle, sweep];
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !measurements.some((measurement) => measurement.name === name));
 if (unknown.length > 0) {
