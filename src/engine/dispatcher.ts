@@ -312,7 +312,9 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
     const lane = this.#opened.get(request.namespace)?.get(request.name) ?? (await this.#lane(request, true));
     const { idempotencyKey, cause } = request;
     let id = request.id ?? this.#options.identify();
-    if (idempotencyKey !== undefined) id = await this.#firstId(request, idempotencyKey, id);
+    if (idempotencyKey !== undefined && request.knownById === undefined) {
+      id = await this.#firstId(request, idempotencyKey, id);
+    }
     const head: AsyncMessage = {
       tag: request.tag,
       revision: request.revision,

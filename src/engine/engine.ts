@@ -196,6 +196,8 @@ export interface PassThrough {
 /** An asynchronous call, as it is handed in. */
 export interface AcceptRequest extends InvocationRequest {
   readonly body: Uint8Array;
+  /** Who repeats the call gives the same `id`: that is the key, and `idempotencyKey` is for the function to see. */
+  readonly knownById?: true;
   /** Over the function's own, for this call. */
   readonly policy?: Partial<AsyncPolicy>;
   /** Calls of one function with the same key run one after another, in the order of their acceptance. */

@@ -483,12 +483,14 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
     const { dispatcher } = this.#options;
     const { type, bytes } = await this.values.body(spec.input);
     const name = spec.function;
+    const key = `${id}/${started.generation}/${task.id}`;
     const { duplicate } = await dispatcher.accept({
       namespace,
       name,
       ...(spec.tag === undefined ? {} : { tag: spec.tag }),
       id: task.ref,
-      idempotencyKey: `workflow/${id}/${started.generation}/${task.id}`,
+      knownById: true,
+      idempotencyKey: key,
       cause: { kind: "workflow", parent: id, root: started.parent?.run ?? id },
       method: "POST",
       target: "/",
@@ -497,7 +499,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
         "content-type",
         type,
         "idempotency-key",
-        `${id}/${started.generation}/${task.id}`,
+        key,
         "x-virga-workflow",
         started.workflow,
         "x-virga-workflow-run",
