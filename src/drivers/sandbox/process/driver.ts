@@ -4,10 +4,10 @@ import type { Cgroups } from "../cgroup.ts";
 import type { HostUsers } from "../host-users.ts";
 import { launch, type Shell, startedProcess } from "../launcher.ts";
 import { givenUser } from "../mount-owners.ts";
-import { processTree } from "../process-table.ts";
+import { isRunning, type ProcessEntry, processTree } from "../process-table.ts";
 import { OutputPipes } from "../output-pipes.ts";
 import type { Pipes } from "../pipes.ts";
-import { RunningProgram } from "../program.ts";
+import { type ProcessTree, RunningProgram } from "../program.ts";
 import { bubblewrapRemedy, cgroupRemedy, userRemedy } from "../remedies.ts";
 import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
 
@@ -68,6 +68,7 @@ class ProcessSandbox implements Sandbox {
         },
         shell,
       );
+      const tree = treeOf(child.pid!);
       const program = new RunningProgram({
         id: spec.id,
         process: startedProcess(child),
@@ -76,10 +77,10 @@ class ProcessSandbox implements Sandbox {
         stdout: output.stdout,
         stderr: output.stderr,
         cgroup,
-        tree: treeOf(child.pid!),
+        tree,
         expose: (directory) => Promise.resolve(directory),
         pathOf: (target) => spec.mounts.find((mount) => mount.target === target)?.source ?? target,
-        emptied: () => Promise.resolve(),
+        emptied: () => tree.emptied(),
         release,
       });
       this.#running.add(program);
@@ -104,15 +105,23 @@ class ProcessSandbox implements Sandbox {
   }
 }
 
-function treeOf(pid: number): { main(): number; kill(): void; usage(): ReturnType<typeof treeUsage> } {
+function treeOf(pid: number): ProcessTree & { emptied(): Promise<void> } {
+  const killed: ProcessEntry[] = [];
   return {
     main: () => pid,
     kill() {
-      const below = processTree(pid).map((entry) => entry.pid);
+      const tree = processTree(pid);
+      killed.push(...tree);
       // The group holds what lost its parent; the tree holds what made a group of its own.
-      for (const target of [-pid, ...below]) killQuietly(target);
+      for (const target of [-pid, ...tree.map((entry) => entry.pid)]) killQuietly(target);
     },
     usage: () => treeUsage(pid),
+    /** A killed process is there until it has run once more. */
+    async emptied() {
+      while (killed.some((entry) => isRunning(entry.pid, entry.startTicks))) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    },
   };
 }
 
