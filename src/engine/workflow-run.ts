@@ -25,6 +25,8 @@ export interface RunHost {
   isOpen(run: WorkflowRun): Promise<boolean>;
   begin(run: WorkflowRun, state: RunState, task: Task): Promise<void>;
   armDeadline(run: WorkflowRun, state: RunState): Promise<void>;
+  /** Nothing is to be done any more. */
+  finished(run: WorkflowRun): void;
   /** Open tasks given up, its parent told, no longer among the open ones. */
   finish(run: WorkflowRun, state: RunState): Promise<void>;
 }
@@ -48,8 +50,10 @@ export class WorkflowRun {
   #finished = false;
   #trimmed = 0;
   #begun = new Set<string>();
+  /** Of blobs that a decision looks into, for one turn. */
   #contents = new Map<string, Json>();
   #retry: Timer | undefined;
+  #troubles = 0;
 
   constructor(host: RunHost, namespace: string, id: string) {
     this.#host = host;
@@ -74,9 +78,13 @@ export class WorkflowRun {
     return this.#enqueue(event);
   }
 
-  /** Decides and does what is open, as after a restart. Resolves when it was decided. */
+  /** Decides and does what is open, as after a restart. Resolves when it was decided; where that fails, it is tried again. */
   async wake(): Promise<void> {
-    await this.#enqueue(undefined);
+    try {
+      await this.#enqueue(undefined);
+    } catch (thrown) {
+      this.#later(thrown);
+    }
   }
 
   /** The newest state; undefined where there is no such run. */
@@ -125,19 +133,21 @@ export class WorkflowRun {
       const expect = state?.sequence ?? 0;
       const events: RunEvent[] = [];
       const changed: boolean[] = [];
+      const told = new Set<string>();
       for (const { event } of batch) {
-        const first = event?.kind === "started" && state === undefined;
-        if (first) {
-          await this.#host.mark(this, event);
-          this.#finished = false;
-        }
-        const news =
-          event !== undefined && (first || (event.kind !== "started" && state !== undefined && isNews(state, event)));
+        const news = event !== undefined && !told.has(identityOf(event)) && isNewsTo(state, event);
         changed.push(news);
         if (!news) continue;
-        state = fold(state, [event]);
+        told.add(identityOf(event));
+        if (event.kind === "started") {
+          await this.#host.mark(this, event);
+          this.#finished = false;
+          state = fold(undefined, [event]);
+        }
         events.push(event);
       }
+      // All at once: each fold copies the state.
+      if (state !== undefined) state = fold(state, events[0]?.kind === "started" ? events.slice(1) : events);
       if (state === undefined) {
         await this.#host.unmark(this);
         this.#finished = true;
@@ -178,7 +188,7 @@ export class WorkflowRun {
       state = fold(state, more);
       events.push(...more);
     }
-    if (this.#contents.size > mostContents) this.#contents.clear();
+    this.#contents.clear();
     return state;
   }
 
@@ -241,6 +251,7 @@ export class WorkflowRun {
       do {
         this.#actAgain = false;
         await this.#actOn(this.#state);
+        this.#troubles = 0;
       } while (this.#actAgain);
     } catch (thrown) {
       this.#later(thrown);
@@ -254,6 +265,7 @@ export class WorkflowRun {
     if (state.status !== "running") {
       if (await this.#host.isOpen(this)) await this.#host.finish(this, state);
       this.#finished = true;
+      this.#host.finished(this);
       return;
     }
     const { generation, definition } = state.started;
@@ -298,9 +310,11 @@ export class WorkflowRun {
       run: this.id,
       error: asVirgaError(thrown),
     });
-    this.#retry ??= this.#host.clock.after(troubleMs, () => {
+    if (this.#retry !== undefined) return;
+    const delayMs = Math.min(longestTroubleMs, troubleMs * 2 ** this.#troubles++);
+    this.#retry = this.#host.clock.after(delayMs, () => {
       this.#retry = undefined;
-      this.wake().catch((error: unknown) => this.#later(error));
+      void this.wake();
     });
   }
 
@@ -319,6 +333,17 @@ export class WorkflowRun {
       if (page.length < readEvents) return state;
     }
   }
+}
+
+function isNewsTo(state: RunState | undefined, event: RunEvent): boolean {
+  if (event.kind === "started") return state === undefined;
+  return state !== undefined && isNews(state, event);
+}
+
+/** Two events of the same identity are the same event told twice. */
+function identityOf(event: RunEvent): string {
+  if (event.kind === "settled") return `settled ${event.ref}`;
+  return event.kind === "signalled" ? `signalled ${event.id}` : event.kind;
 }
 
 /** An event, or undefined to look only. */
@@ -344,6 +369,5 @@ function encode(event: RunEvent): { at: number; data: Uint8Array } {
 
 const tooLarge = { code: "payload_too_large", message: `a value is larger than ${workflowLimits.valueBytes} bytes` };
 const troubleMs = 1000;
+const longestTroubleMs = 60_000;
 const readEvents = 1000;
-/** Contents of blobs kept between two turns. */
-const mostContents = 16;

@@ -77,6 +77,11 @@ export class WorkflowValues {
   }
 
   async #content(value: BlobValue): Promise<Buffer> {
+    if (value.bytes > mostReadBytes) {
+      throw new VirgaError("request_too_large", `a value of ${value.bytes} bytes is larger than ${mostReadBytes}`, {
+        fix: "Put large data into a store and send its name.",
+      });
+    }
     const { content } = await this.#blobs.get(value.blob);
     const chunks: Uint8Array[] = [];
     for await (const chunk of content) chunks.push(chunk);
@@ -155,3 +160,6 @@ function isObject(json: Json): json is { readonly [key: string]: Json } {
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
+
+/** What a call's body may be in the queue. */
+const mostReadBytes = 63 * 2 ** 20;

@@ -249,6 +249,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
     this.closed = true;
     this.#sweeper?.cancel();
     for (const run of this.#runs.values()) run.close();
+    for (const waiters of this.#waiters.values()) for (const resolve of waiters) resolve();
     await this.#timers.stop();
   }
 
@@ -356,6 +357,12 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
       const run = this.#run(record.namespace, key.slice(key.lastIndexOf("/") + 1));
       if ((await run.read())?.refs.has(record.id) === true) return this.#hear(run, record);
     }
+  }
+
+  finished(run: WorkflowRun): void {
+    const key = runKey(run.namespace, run.id);
+    // It may be a later one that goes by this key.
+    if (this.#runs.get(key) === run) this.#runs.delete(key);
   }
 
   // Housekeeping.

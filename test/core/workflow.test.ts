@@ -366,6 +366,35 @@ describe("workflow: definitions and expressions", () => {
     assert.match(wrong({ steps: [deep] }) ?? "", /^steps\.0\.parallel\.0/);
   });
 
+  test("a value that lies in a blob is asked for where it is looked into, handed on as it is where not, and too large for ever", () => {
+    const decided = (set: Json, bytes: number, contents = new Map<string, Json>()): ReturnType<typeof decide> => {
+      const definition = checkDefinition({ steps: [{ set }] });
+      const input = { blob: "b", bytes, as: "json" } as const;
+      const started = {
+        kind: "started",
+        at: 0,
+        workflow: "w",
+        version: 1,
+        definition,
+        input,
+        generation: 0,
+        depth: 0,
+      } as const;
+      return decide(fold(undefined, [started]), contents);
+    };
+    const ended = (decision: ReturnType<typeof decide>): unknown => {
+      assert.ok(decision.kind === "commands" && decision.commands[0]?.kind === "end");
+      return decision.commands[0].output ?? decision.commands[0].error?.code;
+    };
+    assert.deepEqual(decided("$.input.x", 400_000), {
+      kind: "load",
+      blobs: [{ blob: "b", bytes: 400_000, as: "json" }],
+    });
+    assert.deepEqual(ended(decided("$.input.x", 400_000, new Map([["b", { x: 5 }]]))), { json: 5 });
+    assert.deepEqual(ended(decided("$.input", 2 ** 30)), { blob: "b", bytes: 2 ** 30, as: "json" });
+    assert.equal(ended(decided("$.input.x", 2 ** 30)), "payload_too_large");
+  });
+
   test("references, literal dollars and conditions read as documented", () => {
     assert.deepEqual(parsePath('$.a-b[2]["x y\\"z"]'), ["a-b", 2, 'x y"z']);
     assert.equal(parsePath("$.a..b"), undefined);

@@ -22,6 +22,8 @@ export type Script = (
 export interface Life {
   readonly workflows: EngineWorkflows;
   readonly dispatcher: Dispatcher;
+  /** Another owner of the same runs. */
+  twin(): EngineWorkflows;
   /** Writes so far. */
   readonly writes: () => number;
   readonly dead: () => boolean;
@@ -109,17 +111,17 @@ export class WorkflowWorld implements Disposable {
       concurrency: 1000,
       onSettled: (record) => workflows.settled(record),
     });
-    const workflows = createWorkflows({
-      ...ports,
-      dispatcher,
-      clock,
-      identify,
-      log: silent,
-      retentionMs: 7 * 86_400_000,
-      ...options,
-    });
+    const own = { ...ports, dispatcher, clock, identify, log: silent, retentionMs: 7 * 86_400_000, ...options };
+    const workflows = createWorkflows(own);
     await this.clock.advance(1);
-    const life = { workflows, dispatcher, writes: () => writes, dead: () => dead, kill: () => void (dead = true) };
+    const life = {
+      workflows,
+      dispatcher,
+      twin: () => createWorkflows(own),
+      writes: () => writes,
+      dead: () => dead,
+      kill: () => void (dead = true),
+    };
     this.#life = life;
     void workflows.open();
     dispatcher.start();
@@ -138,6 +140,11 @@ export class WorkflowWorld implements Disposable {
       await this.clock.advance(25);
     }
     throw new Error(`run ${id} is not over: ${JSON.stringify(await this.workflows.run("default", id))}`);
+  }
+
+  /** Puts what is no event into a stream. */
+  async damage(stream: string): Promise<void> {
+    await this.#store!.journal.append(stream, [{ at: this.clock.now(), data: Buffer.from("{") }]);
   }
 
   async run(definition: WorkflowDefinition, input: Json): Promise<RunView> {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { VirgaError } from "../../src/core/errors.ts";
-import type { Json, WorkflowDefinition } from "../../src/core/workflow/definition.ts";
+import type { Json, Step, WorkflowDefinition } from "../../src/core/workflow/definition.ts";
 import type { SequencedEvent } from "../../src/engine/engine.ts";
 import { propertyRuns } from "../drivers/property-runs.ts";
 import { type Script, WorkflowWorld } from "./workflow-world.ts";
@@ -247,21 +247,35 @@ describe("workflows: runs", () => {
 
   test("two owners of one run lead it to one end: whose append comes second begins again on what is there", async () => {
     using made = await world({ add });
-    const { id } = await made.start({ steps: [{ event: "go" }, { call: "add" }, { event: "go" }, { call: "add" }] }, 1);
-    const other = made.workflows;
-    // A second owner in memory over the same disk, with its own idea of the run.
-    await made.workflows.signal("default", id, { name: "go", value: { json: 1 } });
-    await made.clock.advance(50);
-    const first = await other.run("default", id);
-    assert.equal(first?.tasks.length, 3);
-    await made.begin();
-    await Promise.all([
-      made.workflows.signal("default", id, { name: "go", id: "a", value: { json: 7 } }),
-      made.workflows.signal("default", id, { name: "go", id: "a", value: { json: 7 } }),
-    ]);
+    const steps: Step[] = Array.from({ length: 12 }, (_, index) =>
+      index % 2 === 0 ? { event: "go" } : { call: "add" },
+    );
+    const { id } = await made.start({ steps: [...steps, { set: "$.previous" }] }, 0);
+    const owners = [made.workflows, made.life.twin()];
+    for (const owner of owners) await owner.run("default", id);
+    // Each hears of half of the signals, and of what the other wrote by its own appends being refused.
+    for (let index = 0; index < 6; index++) {
+      const signal = { name: "go", id: `s${index}`, value: { json: index * 10 } };
+      const told = await Promise.all(owners.map((owner) => owner.signal("default", id, signal)));
+      assert.equal(told.filter(({ duplicate }) => !duplicate).length, 1);
+      await made.clock.advance(20);
+    }
     const view = await made.untilOver(id);
-    assert.deepEqual(view.output, { json: 8 });
-    assert.equal((await allEvents(made, id)).filter(({ kind }) => kind === "ended").length, 1);
+    assert.deepEqual([view.status, view.output], ["succeeded", { json: 51 }]);
+    const events = await allEvents(made, id);
+    const count = (kind: string): number => events.filter((event) => event.kind === kind).length;
+    assert.deepEqual([count("scheduled"), count("signalled"), count("settled"), count("ended")], [12, 6, 6, 1]);
+    assert.equal(made.effects.length, 6);
+  });
+
+  test("a run whose journal cannot be read stands in no other's way", async () => {
+    using made = await world({ add });
+    const { id: broken } = await made.start({ steps: [{ event: "go" }, { call: "add" }] }, 1);
+    const { id } = await made.start({ steps: [{ event: "go" }, { call: "add" }] }, 1);
+    await made.damage(`workflow-runs/default/${broken}`);
+    await made.begin();
+    await made.workflows.signal("default", id, { name: "go", value: { json: 1 } });
+    assert.deepEqual((await made.untilOver(id)).output, { json: 2 });
   });
 });
 

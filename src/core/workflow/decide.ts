@@ -1,7 +1,7 @@
 import { workflowLimits } from "./definition.ts";
 import { type DeciderProtocol, nativeProtocol } from "./decider.ts";
 import type { BlobValue, EndStatus, Failure, Outcome, TaskSpec, Value } from "./event.ts";
-import { type Contents, contentOf, Unloaded } from "./expression.ts";
+import { BadReference, type Contents, contentOf, Unloaded } from "./expression.ts";
 import { episodePrefix, openTasks, type RunState, type Task } from "./state.ts";
 import { walk } from "./steps.ts";
 
@@ -34,6 +34,8 @@ export function decide(
     return { kind: "commands", commands: bounded(state, commandsOf(state, contents, protocols)) };
   } catch (thrown) {
     if (thrown instanceof Unloaded) return { kind: "load", blobs: thrown.blobs };
+    // Of a decider's question or answer; a step's own are its failure.
+    if (thrown instanceof BadReference) return { kind: "commands", commands: [failure(thrown.code, thrown.message)] };
     throw thrown;
   }
 }

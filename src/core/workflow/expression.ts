@@ -1,4 +1,4 @@
-import type { Condition, Json, PathTest } from "./definition.ts";
+import { type Condition, type Json, type PathTest, workflowLimits } from "./definition.ts";
 import type { BlobValue, Value } from "./event.ts";
 
 /**
@@ -17,8 +17,15 @@ export class Unloaded extends Error {
   }
 }
 
-/** Thrown where a template refers to what is not there. */
-export class MissingValue extends Error {}
+/** Thrown where a template refers to what is not there, or into what is too large to be looked into. */
+export class BadReference extends Error {
+  readonly code: "missing_value" | "payload_too_large";
+
+  constructor(code: BadReference["code"], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** Contents of blobs, by digest. */
 export type Contents = ReadonlyMap<string, Json>;
@@ -76,7 +83,7 @@ export function lookUp(path: string, scope: Scope, contents: Contents): Value | 
 export function fill(template: Json, scope: Scope, contents: Contents): Value {
   if (typeof template === "string" && isReference(template)) {
     const found = lookUp(template, scope, contents);
-    if (found === undefined) throw new MissingValue(`there is nothing at ${template}`);
+    if (found === undefined) throw new BadReference("missing_value", `there is nothing at ${template}`);
     return found;
   }
   return { json: filled(template, scope, contents) };
@@ -129,14 +136,17 @@ function compares(json: Json, bound: number | string | undefined, fits: (order: 
 export function contentOf(value: Value, contents: Contents): Json {
   if ("json" in value) return value.json;
   const content = contents.get(value.blob);
-  if (content === undefined) throw new Unloaded([value]);
-  return content;
+  if (content !== undefined) return content;
+  if (value.bytes <= workflowLimits.valueBytes) throw new Unloaded([value]);
+  const message = `a value of ${value.bytes} bytes can only be handed on as a whole`;
+  throw new BadReference("payload_too_large", message);
 }
 
 /** The contents of several values; throws one `Unloaded` for all that are not at hand. */
 export function contentsOf(values: readonly Value[], contents: Contents): Json[] {
   const missing = values.filter((value): value is BlobValue => "blob" in value && !contents.has(value.blob));
-  if (missing.length > 0) throw new Unloaded(missing);
+  const fitting = missing.filter(({ bytes }) => bytes <= workflowLimits.valueBytes);
+  if (fitting.length > 0) throw new Unloaded(fitting);
   return values.map((value) => contentOf(value, contents));
 }
 

@@ -1,7 +1,7 @@
 import type { Block, CallStep, Json, MapStep, ParallelStep, Retry, Step } from "./definition.ts";
 import { workflowLimits } from "./definition.ts";
 import type { Failure, Outcome, TaskSpec, Value } from "./event.ts";
-import { contentOf, type Contents, contentsOf, fill, holds, MissingValue, type Scope } from "./expression.ts";
+import { contentOf, type Contents, contentsOf, fill, holds, BadReference, type Scope } from "./expression.ts";
 import type { RunState } from "./state.ts";
 
 /** A task that is to begin, and why. */
@@ -57,10 +57,15 @@ class Walker {
   }
 
   filled(template: Json, env: Env, previous: Value): Outcome {
+    return this.#guarded(() => okay(fill(template, scopeOf(env, previous), this.#contents)));
+  }
+
+  /** A bad reference is a failure of its step. */
+  #guarded<T extends Outcome | undefined>(action: () => T): T | (Outcome & { ok: false }) {
     try {
-      return { ok: true, value: fill(template, scopeOf(env, previous), this.#contents) };
+      return action();
     } catch (thrown) {
-      if (thrown instanceof MissingValue) return failed("missing_value", thrown.message);
+      if (thrown instanceof BadReference) return failed(thrown.code, thrown.message);
       throw thrown;
     }
   }
@@ -69,7 +74,9 @@ class Walker {
   #step(step: Step, env: Env, previous: Value, id: string, why: string): Outcome | undefined {
     let reason = why;
     for (let attempt = 1; ; attempt++) {
-      const outcome = this.#attempt(step, env, previous, attempt === 1 ? id : `${id}#${attempt}`, reason);
+      const at = attempt === 1 ? id : `${id}#${attempt}`;
+      const why = reason;
+      const outcome = this.#guarded(() => this.#attempt(step, env, previous, at, why));
       if (outcome === undefined || outcome.ok) return outcome;
       const { retry } = step;
       if (retry === undefined || attempt >= retry.attempts || !fits(retry.codes, outcome.error)) {
