@@ -122,7 +122,7 @@ export class FanOut {
   }
 
   #wake(line: Line): void {
-    if (!this.#open) return;
+    if (!this.#open || line.gone === true) return;
     line.again = true;
     line.run ??= this.#run(line).finally(() => {
       line.run = undefined;

@@ -186,6 +186,26 @@ describe("subscriptions", () => {
     assert.deepEqual(world.ids("one"), ["a"]);
   });
 
+  test("deleted in the middle of a delivery, it is gone, and its name can be used again", async (t) => {
+    const world = new World(t);
+    world.deploy("note");
+    await world.topic();
+    for (let round = 0; round < 20; round++) {
+      await world.subscribe("one");
+      const publishing = [1, 2, 3].map((part) => world.publish([`${round}.${part}`]));
+      if (round % 2 === 0) await publishing[0];
+      const deleting = world.events.subscriptions.delete("default", "one");
+      // Told of more while it is on its way out.
+      publishing.push(world.publish([`${round}.4`]));
+      await Promise.all([deleting, ...publishing]);
+      await world.pass();
+    }
+    await world.subscribe("one");
+    await world.publish(["last"]);
+    await world.pass(1000);
+    assert.equal(world.ids("one").at(-1), "last");
+  });
+
   test("sent back, it has everything again", async (t) => {
     const world = new World(t);
     world.deploy("note");
