@@ -113,7 +113,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     ],
   });
 
-  const metrics = createMetrics({ queueDepth: () => queue.depth("async") });
+  const metrics = createMetrics({ queueDepth: () => dispatcher.depth() });
   const history = meterHistory(invocations, metrics);
   const pool: Pool = createPool({
     runtimes,

@@ -171,6 +171,18 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
     return revived;
   }
 
+  async depth(): Promise<{ waiting: number; leased: number; dead: number }> {
+    await this.#knowAll();
+    const sum = { waiting: 0, leased: 0, dead: 0 };
+    for (const lane of await Promise.all(this.#lanes.values())) {
+      const { waiting, leased, dead } = await this.queue.depth(lane.queue);
+      sum.waiting += waiting;
+      sum.leased += leased;
+      sum.dead += dead;
+    }
+    return sum;
+  }
+
   start(): void {
     if (this.open || this.#stopped) return;
     this.open = true;

@@ -217,6 +217,8 @@ export interface Dispatcher {
   cancel(namespace: string, id: string): Promise<boolean>;
   deadLetters(namespace: string, options: { after?: string; limit: number }): Promise<AsyncStatus[]>;
   revive(namespace: string, id: string): Promise<boolean>;
+  /** Messages of all functions, by state. */
+  depth(): Promise<{ waiting: number; leased: number; dead: number }>;
   start(): void;
   /** Takes no new leases, waits for running attempts up to `graceMs`, releases the rest. */
   stop(graceMs: number): Promise<void>;

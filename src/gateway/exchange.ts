@@ -155,10 +155,10 @@ export class Exchange implements InvocationSink {
   answerAccepted(namespace: string, id: string, duplicate: boolean): void {
     if (this.gone) return;
     const status = `/v1/namespaces/${namespace}/invocations/${id}`;
-    const body = Buffer.from(JSON.stringify({ id, duplicate, status }));
+    const body = JSON.stringify({ id, duplicate, status });
     const headers = this.#platformHeaders(id);
     headers.push("location", status, "preference-applied", "respond-async");
-    headers.push("content-type", "application/json", "content-length", String(body.length));
+    headers.push("content-type", "application/json", "content-length", String(Buffer.byteLength(body)));
     this.#settle(202);
     this.response.writeHead(202, headers);
     this.response.end(body);

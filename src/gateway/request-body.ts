@@ -16,7 +16,9 @@ export function gather(
   limit: number = length,
 ): void {
   process.nextTick(() => {
-    if (request.complete && length >= 0) done((request.read() as Buffer | null) ?? nothing);
+    // The parser runs this tick before it says that the message is complete.
+    if (length >= 0 && (request.complete || request.readableLength >= length))
+      done((request.read() as Buffer | null) ?? nothing);
     else gatherSlowly(options, request, limit, done);
   });
 }

@@ -112,6 +112,7 @@ describe("dispatcher: failing calls", () => {
     const { clock, runtime, accept, deploy, dispatcher } = await platform();
     deploy({ async: { maxAttempts: 2, backoffMs: 10 } });
     const { id } = await accept();
+    assert.deepEqual(await dispatcher.depth(), { waiting: 0, leased: 1, dead: 0 });
     for (let attempt = 0; attempt < 2; attempt++) {
       await clock.advance(100);
       runtime.running[0]!.answer(500, "no");
@@ -121,6 +122,7 @@ describe("dispatcher: failing calls", () => {
     assert.equal(letter?.id, id);
     assert.match(letter?.message?.reason ?? "", /answered 500, after 2 of 2 attempts/);
     assert.equal(letter?.invocation?.status, "dead_letter");
+    assert.deepEqual(await dispatcher.depth(), { waiting: 0, leased: 0, dead: 1 });
     assert.equal(letter?.invocation?.result?.status, 500);
     await clock.advance(12 * 3_600_000);
     assert.equal(await dispatcher.revive("default", id), true);

@@ -209,6 +209,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     },
     status: async (_namespace, id) => statuses.get(id),
     cancel: async (_namespace, id) => statuses.get(id)?.status === "queued",
+    depth: async () => ({ waiting: 0, leased: 0, dead: 0 }),
     deadLetters: async () => [...statuses.values()].filter(({ status }) => status === "dead_letter"),
     revive: async (_namespace, id) => statuses.get(id)?.status === "dead_letter",
     start: () => undefined,
