@@ -24,6 +24,7 @@ export async function givenUser(users: HostUsers | undefined, mounts: readonly M
   }
 }
 
+/** Only where no program may write yet: one that runs could put a link in the way of the walk. */
 async function give(path: string, user: number): Promise<void> {
   await lchown(path, user, user);
   for (const entry of await readdir(path, { withFileTypes: true })) {
