@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { lstat, readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
 import { ProgramOutput, exitText } from "../../links/program-output.ts";
 import type { BuildRequest } from "../../ports/runtime.ts";
@@ -56,7 +56,8 @@ async function install(request: BuildRequest, tools: NodeTools, major: string, d
   const command = locked ? "ci" : "install";
   const npm = await tools.npm();
   const node = await tools.node(major);
-  const settings = await gatherNpmSettings();
+  // Beside the folder that is built: what a killed server leaves there is gone with the next start.
+  const settings = await gatherNpmSettings(dirname(request.directory));
   const mounts: Mount[] = [
     { source: request.cacheDirectory, target: "/cache", writable: true },
     { source: settings.folder, target: "/virga/settings", writable: false },

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, chmod, readFile, rm, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { homedir } from "node:os";
 import { join } from "node:path";
 
 /** The host's own npm settings, carried into a build so that it reaches the registry that the host reaches. */
@@ -13,11 +13,11 @@ export interface NpmSettings {
 }
 
 /**
- * Collects registry, proxies and certificates from the environment and the host's npmrc files into a folder of their own:
- * not into the cache, where another build of the namespace could put a link in its place.
+ * Collects registry, proxies and certificates from the environment and the host's npmrc files into a folder of their own
+ * below `place`, which must be the platform's alone: in the cache another build could put a link in the way.
  */
-export async function gatherNpmSettings(): Promise<NpmSettings> {
-  const folder = join(tmpdir(), `virga-npm-${randomBytes(16).toString("hex")}`);
+export async function gatherNpmSettings(place: string): Promise<NpmSettings> {
+  const folder = join(place, `npm-${randomBytes(16).toString("hex")}`);
   await mkdir(folder);
   // The build runs as another user, and knows the name; others cannot look for it.
   await chmod(folder, 0o711);
