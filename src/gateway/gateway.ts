@@ -2,8 +2,7 @@
  * The listener: one port for functions, the native API and health. Function calls are told apart by hand and never
  * meet a framework; everything else under `/v1` goes to the API.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { asVirgaError, VirgaError } from "../core/errors.ts";
 import type { RateCard } from "../core/model.ts";
@@ -15,10 +14,12 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { requestId } from "../telemetry/request-id.ts";
 import { type CallTarget, checkUrl, pathOf, readAbsoluteForm, readFunctionUrl, readInvokeUrl } from "./address.ts";
 import { createApi, type ServerInfo } from "./api/api.ts";
+import type { Endpoint } from "./api/endpoint.ts";
 import { type CallPath, serveInvocation } from "./call-path.ts";
 import { Health } from "./health.ts";
 import { Hosts } from "./hosts.ts";
-import { linger, parserError, refuse, refuseSocket } from "./refusal.ts";
+import { type Listener, openListener } from "./listener.ts";
+import { linger, refuse, refuseSocket } from "./refusal.ts";
 import { readHead, type RequestHead } from "./request-head.ts";
 import { passThrough } from "./upgrade.ts";
 
@@ -32,6 +33,8 @@ export interface GatewayOptions {
   readonly metrics: Metrics;
   /** Uniform in [0, 1): the traffic split. */
   readonly random?: () => number;
+  /** What dialects add to the API: the administration of what is theirs. */
+  readonly endpoints?: readonly Endpoint[];
   /** Tries a durable write, for `/readyz`. */
   readonly probe?: () => Promise<void>;
   readonly config: GatewayConfig;
@@ -53,13 +56,6 @@ export interface Gateway {
   listen(address: { readonly host: string; readonly port: number }): Promise<Listener>;
   /** One request, from whatever server. */
   handle(request: IncomingMessage, response: ServerResponse): void;
-}
-
-export interface Listener {
-  readonly host: string;
-  readonly port: number;
-  /** Says `503` on `/readyz`, takes no new connections, waits up to `graceMs` for what runs, then cuts it off. */
-  close(graceMs: number): Promise<void>;
 }
 
 export function createGateway(options: GatewayOptions): Gateway {
@@ -113,31 +109,18 @@ export function createGateway(options: GatewayOptions): Gateway {
 
   return {
     handle,
-    async listen({ host, port }) {
-      const server = createServer(
-        {
-          maxHeaderSize: config.maxHeaderBytes,
-          // Slow heads are cut off; bodies have limits of their own: a function may be sent data for an hour.
-          headersTimeout: Math.min(10_000, config.requestTimeoutMs),
-          requestTimeout: 0,
-          connectionsCheckingInterval: 2000,
-          // Longer than the 60 s that load balancers keep theirs, so that it is not we who close under a request.
-          keepAliveTimeout: 75_000,
-          optimizeEmptyRequests: true,
-          // `Upgrade: h2c` and other offers that we do not take up leave an ordinary request (RFC 9110 section 7.8).
-          shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === "websocket",
-        },
+    listen: (address) =>
+      openListener({
+        ...address,
         handle,
-      );
-      // The size of the head is what is limited. Node would silently forget headers beyond 2000.
-      server.maxHeadersCount = 0;
-      server.on("checkContinue", handle);
-      server.on("upgrade", upgrade);
-      server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-        answerParserError(error, socket, clock, config.maxHeaderBytes);
-      });
-      return open(server, host, port, health, clock);
-    },
+        upgrade,
+        clock,
+        maxHeaderBytes: config.maxHeaderBytes,
+        requestTimeoutMs: config.requestTimeoutMs,
+        draining: () => {
+          health.draining = true;
+        },
+      }),
   };
 }
 
@@ -200,55 +183,5 @@ function isReserved(url: string): boolean {
 function nothingAt(url: string): VirgaError {
   return new VirgaError("not_found", `nothing is at ${pathOf(url).slice(0, 200)}`, {
     fix: "functions are at /f/{namespace}/{function}, the API is at /v1",
-  });
-}
-
-function answerParserError(error: NodeJS.ErrnoException, socket: Duplex, clock: Clock, maxHeaderBytes: number): void {
-  // Where an answer has begun, more bytes would be taken for its body. Node keeps the current answer under this name.
-  const { _httpMessage: current } = socket as Duplex & { _httpMessage?: ServerResponse };
-  if (error.code === "ECONNRESET" || current?.headersSent === true) socket.destroy();
-  else refuseSocket(socket, clock, parserError(error, maxHeaderBytes));
-}
-
-async function open(server: Server, host: string, port: number, health: Health, clock: Clock): Promise<Listener> {
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port)));
-    server.listen(port, host, resolve);
-  });
-  const address = server.address() as AddressInfo;
-  // The server forgets a connection that is upgraded.
-  const upgraded = new Set<Duplex>();
-  server.on("upgrade", (_request, socket: Duplex) => {
-    upgraded.add(socket);
-    socket.once("close", () => upgraded.delete(socket));
-  });
-  return {
-    host: address.address,
-    port: address.port,
-    close(graceMs) {
-      health.draining = true;
-      return new Promise((resolve) => {
-        const timer = clock.after(graceMs, () => {
-          for (const socket of upgraded) socket.destroy();
-          server.closeAllConnections();
-        });
-        // A connection that was busy becomes idle with its answer, and would stay for the whole keep-alive time.
-        const sweep = setInterval(() => server.closeIdleConnections(), 50);
-        server.close(() => {
-          clearInterval(sweep);
-          timer.cancel();
-          for (const socket of upgraded) socket.destroy();
-          resolve();
-        });
-      });
-    },
-  };
-}
-
-function cannotListen(error: NodeJS.ErrnoException, host: string, port: number): VirgaError {
-  const taken = error.code === "EADDRINUSE";
-  return new VirgaError("unavailable", `cannot listen on ${host}:${port}: ${error.message}`, {
-    fix: taken ? "another program has this port; choose another with --port" : "choose another address with --host",
-    cause: error,
   });
 }

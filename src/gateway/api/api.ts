@@ -117,7 +117,8 @@ export function createApi(options: GatewayOptions, path: CallPath): Api {
 }
 
 /** Everything under `/v1` but the invoke API, which is the call path's. */
-export function apiEndpoints({ engine, blobs, clock, metrics, config }: GatewayOptions, path: CallPath): Endpoint[] {
+export function apiEndpoints(options: GatewayOptions, path: CallPath): Endpoint[] {
+  const { engine, blobs, clock, metrics, config } = options;
   const { rates, requestTimeoutMs } = config;
   return [
     endpoint({
@@ -135,6 +136,7 @@ export function apiEndpoints({ engine, blobs, clock, metrics, config }: GatewayO
     ...workflowEndpoints(engine.workflows),
     ...eventEndpoints({ events: engine.events, clock, requestTimeoutMs }),
     ...belongingEndpoints({ engine, blobs, rates, clock, requestTimeoutMs }),
+    ...(options.endpoints ?? []),
   ];
 }
 
