@@ -155,7 +155,16 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     log,
     retentionMs: maxAgeMs,
   });
-  const events: EventsEngine = createEvents({ records, journal, dispatcher, functions, clock, identify, log });
+  const events: EventsEngine = createEvents({
+    records,
+    journal,
+    dispatcher,
+    functions,
+    workflows,
+    clock,
+    identify,
+    log,
+  });
   const deployer = createDeployer({
     functions,
     secrets,

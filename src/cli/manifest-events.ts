@@ -19,7 +19,7 @@ const subscription = z
       .optional()
       .meta({ description: "Attributes that must fit, all of them." }),
     path: text("Path and query behind the function's root.").optional(),
-    format: z.enum(["binary", "structured"]).optional(),
+    format: z.enum(["binary", "structured", "data"]).optional(),
     order: z
       .union([z.literal(true), z.strictObject({ by: text("In order among events with the same value of it.") })])
       .optional()

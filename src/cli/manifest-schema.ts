@@ -207,6 +207,7 @@ const asynchronous = z
     backoff: duration("First pause before a retry; doubles each time.").optional(),
     maxBackoff: duration("Longest pause before a retry.").optional(),
     delivery: z.enum(["at-least-once", "at-most-once"]).optional(),
+    retry: z.enum(["failures", "interruptions"]).optional(),
     onSuccess: text("The function that receives the record of a call that succeeded.").optional(),
     onFailure: text("The function that receives the record of a call that was given up.").optional(),
   })

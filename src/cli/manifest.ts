@@ -76,6 +76,7 @@ export function settingsOf(declared: ManifestFunction): Settings {
         backoffMs: async.backoff,
         maxBackoffMs: async.maxBackoff,
         delivery: async.delivery,
+        retry: async.retry,
         onSuccess: async.onSuccess,
         onFailure: async.onFailure,
       }),

@@ -5,6 +5,8 @@
  * `…At` is milliseconds since the Unix epoch.
  */
 
+import type { Json } from "./workflow/definition.ts";
+
 /** A function's identity: its namespace (the tenant) and its name in it. */
 export interface FunctionId {
   readonly namespace: string;
@@ -190,6 +192,11 @@ export interface AsyncPolicy {
    * `at-most-once`: it settles as failed with `attempt_interrupted`, and never runs twice.
    */
   readonly delivery: "at-least-once" | "at-most-once";
+  /**
+   * `failures` (the default): an attempt that failed is tried again. `interruptions`: what ran to its end has settled, however it
+   * ended; only attempts that a crash cut off, or that found no instance, come again.
+   */
+  readonly retry?: "failures" | "interruptions";
   /** Functions of the same namespace that receive the settled record (asynchronously). */
   readonly onSuccess?: string;
   readonly onFailure?: string;
@@ -228,6 +235,8 @@ export interface FunctionConfig {
   readonly labels: Readonly<Record<string, string>>;
   /** Free for dialects; the engine does not read them. */
   readonly annotations: Readonly<Record<string, string>>;
+  /** The dialect whose adapter puts calls to it (`engine/call-adapter.ts`); absent: they go as they came. */
+  readonly dialect?: string;
 }
 
 /** An immutable, numbered snapshot of a function. Numbers start at 1 and are never used again. */
@@ -236,6 +245,8 @@ export interface Revision extends FunctionId {
   readonly config: FunctionConfig;
   /** SHA-256 (hex) of the uploaded source archive. */
   readonly source: string;
+  /** Digests of archives that were unpacked over the source, in this order; absent: none. */
+  readonly layers?: readonly string[];
   /** SHA-256 (hex) of the built code. */
   readonly artifact: string;
   readonly createdAt: number;
@@ -348,6 +359,7 @@ export interface InvocationError {
 export interface Invocation extends FunctionId {
   /** UUID version 7: its first 48 bits are `acceptedAt`. */
   readonly id: string;
+  /** 0: no function's code ran, as for an event of a topic or a run of a workflow that a dialect records. */
   readonly revision: number;
   readonly instance?: string;
   readonly cause: Cause;
@@ -362,9 +374,11 @@ export interface Invocation extends FunctionId {
   readonly logs: readonly LogLine[];
   /** Lines dropped because `limits.logBytes` was reached. */
   readonly logsDropped?: number;
-  /** Present on asynchronous calls once settled. */
+  /** Present on asynchronous calls once settled, and on those whose dialect keeps it. */
   readonly result?: AsyncResult;
   readonly idempotencyKey?: string;
+  /** What a dialect keeps with its record; the engine does not read it. */
+  readonly annotations?: Readonly<Record<string, Json>>;
 }
 
 /** The kept answer of an asynchronous call. */

@@ -8,6 +8,8 @@ export type AttemptOutcome =
 
 export type NextStep =
   | { readonly kind: "succeed" }
+  /** It has failed, and that is its end. */
+  | { readonly kind: "fail" }
   /** `counted`: false where user code was never reached; such an attempt uses up none of `maxAttempts`. */
   | { readonly kind: "retry"; readonly delayMs: number; readonly counted: boolean }
   | { readonly kind: "bury"; readonly reason: string; readonly code: ErrorCode };
@@ -24,8 +26,9 @@ export function nextStep(
   if (outcome.kind === "answered" && outcome.status < 500) return { kind: "succeed" };
   const code = outcome.kind === "failed" ? outcome.code : "function_error";
   const what = outcome.kind === "failed" ? outcome.code : `answered ${outcome.status}`;
-  if (permanent.has(code)) return { kind: "bury", reason: what, code };
   const counted = !neverRan.has(code);
+  if (counted && policy.retry === "interruptions") return { kind: "fail" };
+  if (permanent.has(code)) return { kind: "bury", reason: what, code };
   if (counted && state.attempt >= policy.maxAttempts) {
     return { kind: "bury", reason: `${what}, after ${state.attempt} of ${policy.maxAttempts} attempts`, code };
   }

@@ -1,5 +1,6 @@
 import { VirgaError } from "../core/errors.ts";
 import type { AsyncPolicy, Cause } from "../core/model.ts";
+import type { Json } from "../core/workflow/definition.ts";
 
 /** An accepted call as the queue keeps it: a JSON head behind its length (uint32, big-endian), then the body as it came. */
 export interface AsyncMessage {
@@ -13,6 +14,7 @@ export interface AsyncMessage {
   readonly acceptedAt: number;
   readonly timeoutMs?: number;
   readonly idempotencyKey?: string;
+  readonly annotations?: Readonly<Record<string, Json>>;
   /** How many destinations in a row led here. */
   readonly chain?: number;
   /** Over the function's own, for this call. */

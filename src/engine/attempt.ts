@@ -212,6 +212,8 @@ export class Attempt {
     const once = policy.delivery === "at-most-once";
     if (step.kind === "succeed") {
       await this.#succeed(run, answer, await this.#result(answer));
+    } else if (step.kind === "fail") {
+      await this.#settle(run, { ...this.#record(run, answer, error), result: await this.#result(answer) });
     } else if (step.kind === "bury") {
       await this.#bury(run, answer, error, step.reason);
     } else if (once && step.counted) {
@@ -303,6 +305,7 @@ export class Attempt {
       usage: { ...nothingUsed, memoryMb: revision?.config.limits.memoryMb ?? 0 },
       logs: [],
       idempotencyKey: head.idempotencyKey,
+      annotations: head.annotations,
     };
     return {
       ...record,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { VirgaError } from "../core/errors.ts";
 import type { BuildSummary, FunctionConfig, FunctionState, Revision } from "../core/model.ts";
-import { checkName, quote } from "../core/names.ts";
+import { checkName, checkResourceName, quote } from "../core/names.ts";
 import type { Artifacts } from "../ports/artifacts.ts";
 import type { Blobs } from "../ports/blobs.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -130,8 +130,9 @@ class BuildingDeployer implements Deployer {
     const changes: PlannedChange[] = newest === undefined ? [{ field: "function", to: request.name }] : [];
     try {
       // The source is often planned with before it is uploaded; what would be detected then is left as it was.
-      const seen = this.#findings.has(source) || (await blobs.has(source));
-      const code = seen ? await settleCode(settings, runtimes, () => this.#find(job, source)) : undefined;
+      const layers = layersOf(request, newest);
+      const seen = await blobs.has(source);
+      const code = seen ? await settleCode(settings, runtimes, () => this.#find(job, source, layers)) : undefined;
       if (code === undefined && settings.runtime !== undefined) await runtimeNamed(settings.runtime, runtimes);
       const before: Partial<FunctionConfig> = newest?.config ?? completeSettings({}, unknownCode);
       const after = completeSettings(settings, code ?? newest?.config ?? unknownCode);
@@ -162,6 +163,7 @@ class BuildingDeployer implements Deployer {
     try {
       for await (const revision of functions.everyRevision()) {
         used.add(revision.source);
+        for (const layer of revision.layers ?? []) used.add(layer);
         used.add(revision.artifact);
       }
       const oldest = clock.now() - spareMs;
@@ -194,16 +196,28 @@ class BuildingDeployer implements Deployer {
     const source = sourceOf(request, newest);
     this.#hold(source, held);
     await this.#noteSource(source);
-    const config = completeSettings(settings, await settleCode(settings, runtimes, () => this.#find(job, source)));
+    const layers = layersOf(request, newest);
+    for (const layer of layers) {
+      this.#hold(layer, held);
+      await this.#noteSource(layer);
+    }
+    const config = completeSettings(
+      settings,
+      await settleCode(settings, runtimes, () => this.#find(job, source, layers)),
+    );
     checkAborted(signal);
 
-    if (newest?.source === source && isDeepStrictEqual(newest.config, config)) {
+    if (
+      newest?.source === source &&
+      isDeepStrictEqual(newest.layers ?? [], layers) &&
+      isDeepStrictEqual(newest.config, config)
+    ) {
       this.#hold(newest.artifact, held);
       if (await isThere(artifacts, newest.artifact)) return this.#unchanged(request, state!, newest);
     }
 
     const started = this.#options.clock.monotonic();
-    const { artifact, cached } = await this.#build(job, source, config, held);
+    const { artifact, cached } = await this.#build(job, { source, layers }, config, held);
     const info = await artifacts.info(artifact);
     const build: BuildSummary = {
       cached,
@@ -216,22 +230,19 @@ class BuildingDeployer implements Deployer {
     const createdAt = this.#options.clock.now();
     const number = await functions.nextNumber(request);
     const { namespace, name } = request;
-    onEvent({ kind: "stage", stage: "start", detail: `revision ${number}` });
-    await this.#options.verify(
-      { namespace, name, number, config, source, artifact, createdAt, build },
-      signal,
-      (line) => onEvent({ kind: "log", line }),
-    );
-    checkAborted(signal);
+    const content = { config, source, ...(layers.length === 0 ? {} : { layers }), artifact, createdAt, build };
+    if (request.trial !== false) {
+      onEvent({ kind: "stage", stage: "start", detail: `revision ${number}` });
+      await this.#options.verify({ namespace, name, number, ...content }, signal, (line) =>
+        onEvent({ kind: "log", line }),
+      );
+      checkAborted(signal);
+    }
 
-    const revision = await functions.addRevision(
-      request,
-      { config, source, artifact, createdAt, build },
-      {
-        number,
-        ...chosen(request),
-      },
-    );
+    const revision = await functions.addRevision(request, content, {
+      number,
+      ...chosen(request),
+    });
     const after = await functions.get(request);
     if (after === undefined)
       throw new VirgaError("conflict", `${name} was deleted during its deploy`, { fix: "deploy again" });
@@ -255,14 +266,14 @@ class BuildingDeployer implements Deployer {
 
   async #build(
     job: Job,
-    source: string,
+    { source, layers }: { source: string; layers: readonly string[] },
     config: FunctionConfig,
     held: string[],
   ): Promise<{ artifact: string; cached: boolean }> {
     const { artifacts, records, runtimes, sandbox, clock, limits, cacheDirectory } = this.#options;
     const { onEvent, signal, request } = job;
     const runtime = await runtimeNamed(config.runtime, runtimes);
-    const key = `builds/${buildKey(source, config, await runtime.fingerprint(config))}`;
+    const key = `builds/${buildKey([source, ...layers], config, await runtime.fingerprint(config))}`;
     const known = (await records.get<KnownBuild>(key))?.value;
     if (known !== undefined) {
       this.#hold(known.artifact, held);
@@ -273,7 +284,7 @@ class BuildingDeployer implements Deployer {
     }
     return this.#places.within(async () => {
       checkAborted(signal);
-      const directory = await this.#unpack(job, source);
+      const directory = await this.#unpack(job, source, layers);
       const cache = join(cacheDirectory, request.namespace);
       await mkdir(cache, { recursive: true, mode: 0o711 });
       onEvent({ kind: "stage", stage: "build", detail: config.runtime });
@@ -298,25 +309,28 @@ class BuildingDeployer implements Deployer {
   }
 
   /** What the runtimes say of a source: looked up once for each source and run of the platform. */
-  async #find(job: Job, source: string): Promise<Findings> {
-    const known = this.#findings.get(source);
+  async #find(job: Job, source: string, layers: readonly string[]): Promise<Findings> {
+    const code = [source, ...layers].join("+");
+    const known = this.#findings.get(code);
     if (known !== undefined) return known;
-    const directory = await this.#unpack(job, source);
+    const directory = await this.#unpack(job, source, layers);
     job.onEvent({ kind: "stage", stage: "detect" });
     const findings = await examine(directory, this.#options.runtimes);
     if (this.#findings.size >= rememberedFindings) {
       const [oldest] = this.#findings.keys();
       if (oldest !== undefined) this.#findings.delete(oldest);
     }
-    this.#findings.set(source, findings);
+    this.#findings.set(code, findings);
     return findings;
   }
 
-  async #unpack(job: Job, source: string): Promise<string> {
+  async #unpack(job: Job, source: string, layers: readonly string[]): Promise<string> {
     if (job.directory !== undefined) return job.directory;
     const { artifacts, limits } = this.#options;
     job.onEvent({ kind: "stage", stage: "unpack" });
-    job.directory = await artifacts.unpack(source, { maxBytes: limits.maxBytes, maxFiles: limits.maxFiles });
+    const most = { maxBytes: limits.maxBytes, maxFiles: limits.maxFiles };
+    job.directory = await artifacts.unpack(source, most);
+    for (const layer of layers) await artifacts.lay(layer, job.directory, most);
     return job.directory;
   }
 
@@ -388,7 +402,7 @@ const unknownCode = { runtime: "?", handler: "?", convention: "?" };
 
 function checkRequest(request: DeployRequest): FunctionSettings {
   checkName(request.namespace, "namespace", "namespace");
-  checkName(request.name, "name", "function");
+  checkResourceName(request.name, "name", "function");
   if (request.tag !== undefined) checkName(request.tag, "tag", "tag");
   if (request.source !== undefined && !/^[0-9a-f]{64}$/.test(request.source)) {
     throw new VirgaError("invalid_field", `${quote(request.source)} is no digest of a source`, {
@@ -408,15 +422,23 @@ function sourceOf(request: DeployRequest, newest: Revision | undefined): string 
   });
 }
 
+function layersOf({ source, layers }: DeployRequest, newest: Revision | undefined): readonly string[] {
+  return layers ?? (source === undefined ? newest?.layers : undefined) ?? [];
+}
+
 /** The parts of a request that the registry knows. */
 function chosen({ tag, traffic }: DeployRequest): { tag?: string; traffic?: "latest" | "keep" } {
   return { ...(tag === undefined ? {} : { tag }), ...(traffic === undefined ? {} : { traffic }) };
 }
 
 /** Settings that matter to a build beside its source: which runtime builds, and what it checks. */
-function buildKey(source: string, { runtime, handler, convention }: FunctionConfig, fingerprint: string): string {
+function buildKey(
+  code: readonly string[],
+  { runtime, handler, convention }: FunctionConfig,
+  fingerprint: string,
+): string {
   return createHash("sha256")
-    .update(JSON.stringify([source, runtime, handler, convention, fingerprint]))
+    .update(JSON.stringify([...code, runtime, handler, convention, fingerprint]))
     .digest("hex");
 }
 

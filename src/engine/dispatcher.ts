@@ -340,6 +340,7 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
       idempotencyKey,
       chain: chain === 0 ? undefined : chain,
       policy: request.policy,
+      annotations: request.annotations,
     };
     // With a key even where its first id is known: a crash may have come between the key's record and the queue.
     const enqueued = this.queue.enqueue(lane.queue, {

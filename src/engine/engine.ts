@@ -80,8 +80,12 @@ export type FunctionSettings = {
 export interface DeployRequest extends FunctionId {
   /** Digest of a source archive in the blob store. Absent: the code of the newest revision stays, settings change. */
   readonly source?: string;
+  /** Digests of archives in the blob store that are unpacked over the source, in this order. Absent: those of the newest revision, where its code stays. */
+  readonly layers?: readonly string[];
   readonly settings: FunctionSettings;
   readonly tag?: string;
+  /** False: no first start before traffic moves; what is wrong shows at the first call. */
+  readonly trial?: false;
   /** `latest` (default): the new revision takes the traffic; `keep`: it gets none until told. */
   readonly traffic?: "latest" | "keep";
 }
@@ -141,6 +145,8 @@ export interface InvocationRequest extends FunctionId {
   readonly id?: string;
   readonly acceptedAt?: number;
   readonly idempotencyKey?: string;
+  /** For the record. */
+  readonly annotations?: Readonly<Record<string, Json>>;
 }
 
 export interface InvocationSink {
@@ -380,6 +386,8 @@ export interface StartRun {
   readonly parent?: RunParent;
   /** How many runs it lies in. */
   readonly depth?: number;
+  /** What a dialect keeps with the run; the engine does not read it. */
+  readonly annotations?: Readonly<Record<string, Json>>;
 }
 
 export interface RunSummary {
@@ -400,6 +408,7 @@ export interface RunView extends RunSummary {
   readonly generation: number;
   readonly input: Value;
   readonly output?: Value;
+  readonly annotations?: Readonly<Record<string, Json>>;
   readonly tasks: readonly TaskView[];
   /** Names of signals that no task has taken. */
   readonly signals: readonly string[];

@@ -48,6 +48,13 @@ export function binaryRequest(event: CloudEvent): { headers: string[]; body: Uin
   return { headers, body: Buffer.from(isText ? data : JSON.stringify(data)) };
 }
 
+/** Its data alone. */
+export function dataRequest(event: CloudEvent): { headers: string[]; body: Uint8Array } {
+  const { headers, body } = binaryRequest(event);
+  const type = headers.indexOf("content-type");
+  return { headers: type < 0 ? [] : headers.slice(type, type + 2), body };
+}
+
 /** The same as one JSON document. */
 export function structuredRequest(event: CloudEvent): { headers: string[]; body: Uint8Array } {
   return { headers: ["content-type", "application/cloudevents+json"], body: Buffer.from(JSON.stringify(event)) };

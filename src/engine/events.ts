@@ -12,7 +12,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { Journal } from "../ports/journal.ts";
 import type { Log } from "../ports/log.ts";
 import type { Records } from "../ports/records.ts";
-import type { Dispatcher, Functions } from "./engine.ts";
+import type { Dispatcher, Functions, Workflows } from "./engine.ts";
 import { FanOut } from "./fan-out.ts";
 import { createSources } from "./sources.ts";
 import { createSubscriptions } from "./subscriptions.ts";
@@ -67,6 +67,8 @@ export interface Subscriptions {
   list(namespace: string): Promise<Subscription[]>;
   /** What was handed to its function already still runs. */
   delete(namespace: string, name: string): Promise<boolean>;
+  /** The id of the call, or the run, that it makes of an event of its topic; undefined where there is no such subscription. */
+  deliveryId(namespace: string, name: string, stored: StoredEvent): Promise<string | undefined>;
   /** Goes on from there; what it had before is delivered again. Rejects with `not_found`. */
   seek(namespace: string, name: string, from: StartFrom): Promise<Cursor>;
 }
@@ -105,6 +107,9 @@ export interface EventsOptions {
   readonly journal: Journal;
   readonly dispatcher: Pick<Dispatcher, "accept" | "status">;
   readonly functions: Pick<Functions, "onChange">;
+  readonly workflows: Pick<Workflows, "get" | "start">;
+  /** Hears of events that have come onto a topic, whoever put them there. */
+  readonly onPublished?: (namespace: string, topic: string, events: readonly StoredEvent[]) => void;
   readonly clock: Clock;
   readonly identify: () => string;
   readonly log: Log;
@@ -132,7 +137,10 @@ export function createEvents(options: EventsOptions): EventsEngine {
   let unsubscribe = (): void => undefined;
   let open = false;
 
-  topics.onPublish((namespace, name) => fanOut.wakeTopic(namespace, name));
+  topics.onPublish((namespace, name, events) => {
+    options.onPublished?.(namespace, name, events);
+    fanOut.wakeTopic(namespace, name);
+  });
 
   async function namedBy(namespace: string, name: string): Promise<string[]> {
     const [named, fed] = [await subscriptions.list(namespace), await sources.list(namespace)];

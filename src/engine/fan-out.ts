@@ -7,8 +7,9 @@ import type { FunctionId } from "../core/model.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { Records } from "../ports/records.ts";
-import type { AcceptRequest, Dispatcher } from "./engine.ts";
-import { binaryRequest, structuredRequest } from "./event-binding.ts";
+import type { Json } from "../core/workflow/definition.ts";
+import type { AcceptRequest, Dispatcher, Workflows } from "./engine.ts";
+import { binaryRequest, dataRequest, structuredRequest } from "./event-binding.ts";
 import { cursorKey, subscriptionKey, subscriptionPrefix } from "./subscriptions.ts";
 import { type TopicStore, topicKey } from "./topics.ts";
 
@@ -16,6 +17,7 @@ export interface FanOutOptions {
   readonly records: Records;
   readonly topics: TopicStore;
   readonly dispatcher: Pick<Dispatcher, "accept" | "status">;
+  readonly workflows: Pick<Workflows, "get" | "start">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -227,20 +229,22 @@ export class FanOut {
   }
 
   async #hand(
-    { namespace, name, uid, target, delivery, format }: Subscription,
-    { epoch, since }: Cursor,
-    { sequence, at, event }: StoredEvent,
+    subscription: Subscription,
+    cursor: Cursor,
+    stored: StoredEvent,
     look: boolean,
     order: string | undefined,
   ): Promise<Outcome> {
-    const { headers, body } = format === "binary" ? binaryRequest(event) : structuredRequest(event);
+    const { namespace, name, target, delivery, format } = subscription;
+    const { sequence, event } = stored;
+    const { headers, body } = requestForms[format](event);
     const path = target.path ?? "/";
-    const key = `event/${uid}/${epoch}/${event.source}\n${event.id}`;
+    const { id, key } = deliveryOf(subscription, cursor, stored);
     const request: AcceptRequest = {
       namespace,
       name: target.function,
       ...(target.tag === undefined ? {} : { tag: target.tag }),
-      id: deliveryId(key, Math.max(at, since)),
+      id,
       cause: { kind: "event", traceparent: attributeOf(event, "traceparent") },
       method: "POST",
       target: path,
@@ -253,6 +257,9 @@ export class FanOut {
     };
     try {
       if (look && (await this.#options.dispatcher.status(namespace, request.id!)) !== undefined) return "delivered";
+      if (target.preferWorkflow === true && (await this.#startRun(namespace, target.function, id, event))) {
+        return "delivered";
+      }
       await this.#options.dispatcher.accept(request);
       return "delivered";
     } catch (thrown) {
@@ -261,6 +268,14 @@ export class FanOut {
       if (error.kind === "transient" || error.kind === "system") return { state: "failing", reason: error.message };
       return { refusal: error };
     }
+  }
+
+  /** False where there is no workflow of that name. The same id begins the same run. */
+  async #startRun(namespace: string, workflow: string, id: string, event: CloudEvent): Promise<boolean> {
+    const { workflows } = this.#options;
+    if ((await workflows.get(namespace, workflow)) === undefined) return false;
+    await workflows.start({ namespace, workflow, id, input: { json: (event.data ?? null) as Json } });
+    return true;
   }
 
   #fail(line: Line, problem: Problem): void {
@@ -352,6 +367,18 @@ function orderKey({ uid, order }: Subscription, event: CloudEvent): string | und
   const value = attributeOf(event, order.by);
   return value === undefined ? undefined : `${uid}/${createHash("sha256").update(value).digest("hex")}`;
 }
+
+/** What one delivery is known by: the same event to the same subscription, unless that was sent to another place meanwhile. */
+export function deliveryOf(
+  { uid }: Subscription,
+  { epoch, since }: Cursor,
+  { at, event }: StoredEvent,
+): { id: string; key: string } {
+  const key = `event/${uid}/${epoch}/${event.source}\n${event.id}`;
+  return { id: deliveryId(key, Math.max(at, since)), key };
+}
+
+const requestForms = { binary: binaryRequest, structured: structuredRequest, data: dataRequest } as const;
 
 /** A UUID of version 7 of the time at which the event came, otherwise made of the key: the same for the same delivery. */
 function deliveryId(key: string, at: number): string {

@@ -1,6 +1,6 @@
 import { VirgaError } from "../core/errors.ts";
 import type { FunctionId, FunctionState, Revision, TrafficTarget } from "../core/model.ts";
-import { checkName, isName } from "../core/names.ts";
+import { checkName, checkResourceName, isName, isResourceName } from "../core/names.ts";
 import { allTo, checkTraffic, mainRevision, shareAt, sharesOf, tagged } from "../core/traffic.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
@@ -12,6 +12,11 @@ export interface FunctionsOptions {
   readonly records: Records;
   readonly clock: Clock;
   readonly log: Log;
+  /**
+   * Asked where a called function is not there, once at a time for each; true: it is there now. So dialects make what stands for
+   * their own documents when it is needed.
+   */
+  readonly provide?: (id: FunctionId) => Promise<boolean>;
   /** Functions whose revisions stay parsed in memory; the others wait in the records. */
   readonly activeFunctions?: number;
   /** Revisions kept of one function beside those that traffic or a tag names. */
@@ -74,6 +79,7 @@ class FunctionRegistry implements Registry {
   readonly #records: Records;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #provide: FunctionsOptions["provide"];
   readonly #capacity: number;
   readonly #keep: number;
   readonly #turn: Turns = createTurns();
@@ -82,10 +88,11 @@ class FunctionRegistry implements Registry {
   readonly #listeners = new Set<(id: FunctionId, state: FunctionState | undefined) => void>();
   #activeCount = 0;
 
-  constructor({ records, clock, log, activeFunctions, keepRevisions }: FunctionsOptions) {
+  constructor({ records, clock, log, provide, activeFunctions, keepRevisions }: FunctionsOptions) {
     this.#records = records;
     this.#clock = clock;
     this.#log = log;
+    this.#provide = provide;
     this.#capacity = activeFunctions ?? defaultActive;
     this.#keep = keepRevisions ?? defaultKept;
   }
@@ -99,7 +106,7 @@ class FunctionRegistry implements Registry {
 
   async get(id: FunctionId): Promise<FunctionState | undefined> {
     // What cannot be a name is no key either: it may hold a slash, or be longer than a key can.
-    if (!isName(id.namespace) || !isName(id.name)) return undefined;
+    if (!isName(id.namespace) || !isResourceName(id.name)) return undefined;
     return (await this.#records.get<FunctionState>(functionKey(id)))?.value;
   }
 
@@ -114,13 +121,14 @@ class FunctionRegistry implements Registry {
   }
 
   async revision(id: FunctionId, number: number): Promise<Revision | undefined> {
-    if (!Number.isSafeInteger(number) || number < 1 || !isName(id.namespace) || !isName(id.name)) return undefined;
+    if (!Number.isSafeInteger(number) || number < 1 || !isName(id.namespace) || !isResourceName(id.name))
+      return undefined;
     const known = this.#active.get(id.namespace)?.get(id.name)?.revisions.get(number);
     return known ?? (await this.#records.get<Revision>(revisionKey(id, number)))?.value;
   }
 
   async revisions(id: FunctionId): Promise<Revision[]> {
-    if (!isName(id.namespace) || !isName(id.name)) return [];
+    if (!isName(id.namespace) || !isResourceName(id.name)) return [];
     const entries = await this.#records.list<Revision>(revisionPrefix(id));
     return entries.map((entry) => entry.value).toReversed();
   }
@@ -149,7 +157,7 @@ class FunctionRegistry implements Registry {
     options: { tag?: string; traffic?: "latest" | "keep"; number?: number } = {},
   ): Promise<Revision> {
     checkName(id.namespace, "namespace", "namespace");
-    checkName(id.name, "name", "function");
+    checkResourceName(id.name, "name", "function");
     if (options.tag !== undefined) checkName(options.tag, "tag", "tag");
     return this.#change(id, async (before, expect) => {
       const number = (before?.latestRevision ?? (await this.#retired(id)) ?? 0) + 1;
@@ -227,7 +235,7 @@ class FunctionRegistry implements Registry {
   }
 
   async delete(id: FunctionId): Promise<boolean> {
-    if (!isName(id.namespace) || !isName(id.name)) return false;
+    if (!isName(id.namespace) || !isResourceName(id.name)) return false;
     return this.#turn(turnKey(id), async () => {
       const entry = await this.#records.get<FunctionState>(functionKey(id));
       if (entry === undefined) return false;
@@ -283,7 +291,7 @@ class FunctionRegistry implements Registry {
     const key = turnKey(id);
     let loading = this.#loading.get(key);
     if (loading === undefined) {
-      loading = this.#read(id).then(
+      loading = this.#readOrProvide(id).then(
         (active) => {
           if (this.#loading.get(key) === loading) {
             this.#loading.delete(key);
@@ -299,6 +307,16 @@ class FunctionRegistry implements Registry {
       this.#loading.set(key, loading);
     }
     return loading;
+  }
+
+  async #readOrProvide(id: FunctionId): Promise<Active> {
+    try {
+      return await this.#read(id);
+    } catch (thrown) {
+      if (!(thrown instanceof VirgaError) || thrown.code !== "not_found") throw thrown;
+      if (this.#provide === undefined || !(await this.#provide(id))) throw thrown;
+      return this.#read(id);
+    }
   }
 
   async #read(id: FunctionId): Promise<Active> {
@@ -377,7 +395,7 @@ class FunctionRegistry implements Registry {
       expect: number,
     ) => Promise<{ changes: RecordChange[]; state: FunctionState; result: T }>,
   ): Promise<T> {
-    if (!isName(id.namespace) || !isName(id.name)) return Promise.reject(notFound(id));
+    if (!isName(id.namespace) || !isResourceName(id.name)) return Promise.reject(notFound(id));
     return this.#turn(turnKey(id), async () => {
       for (let attempt = 1; ; attempt++) {
         const entry = await this.#records.get<FunctionState>(functionKey(id));

@@ -3,6 +3,7 @@ import type { Invocation, Revision } from "../core/model.ts";
 import type { Chance, Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { NestedAnswer, NestedCall } from "../ports/runtime.ts";
+import type { CallAdapter } from "./call-adapter.ts";
 import { Deadlines } from "./deadlines.ts";
 import type {
   Functions,
@@ -30,6 +31,8 @@ export interface InvokerOptions {
   readonly chance: Chance;
   readonly identify: () => string;
   readonly log: Log;
+  /** How dialects put calls to their functions, by `FunctionConfig.dialect`. */
+  readonly adapters?: Readonly<Record<string, CallAdapter>>;
 }
 
 /** The invoker as the rest of the engine sees it. */
@@ -47,6 +50,7 @@ export function createInvoker(options: InvokerOptions): EngineInvoker {
 class CallInvoker implements EngineInvoker, CallHost {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
+  readonly adapters: Readonly<Record<string, CallAdapter>>;
   readonly #options: InvokerOptions;
   #draining = false;
 
@@ -54,6 +58,7 @@ class CallInvoker implements EngineInvoker, CallHost {
     this.#options = options;
     this.clock = options.clock;
     this.deadlines = new Deadlines(options.clock);
+    this.adapters = options.adapters ?? {};
   }
 
   invoke(request: InvocationRequest, sink: InvocationSink): InvocationHandle {

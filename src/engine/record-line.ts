@@ -135,7 +135,9 @@ type Line = [
 ];
 
 /** What few records have. */
-type Rest = Partial<Pick<Invocation, "error" | "logs" | "logsDropped" | "result" | "idempotencyKey">> & {
+type Rest = Partial<
+  Pick<Invocation, "error" | "logs" | "logsDropped" | "result" | "idempotencyKey" | "annotations">
+> & {
   cause?: Pick<Cause, "parent" | "root">;
 };
 
@@ -178,7 +180,7 @@ function isOf(record: Invocation, frame: Frame): boolean {
 }
 
 function restOf(record: Invocation): Rest | undefined {
-  const { cause, error, logs, logsDropped, result, idempotencyKey } = record;
+  const { cause, error, logs, logsDropped, result, idempotencyKey, annotations } = record;
   const { parent, root } = cause;
   const caused = parent !== undefined || root !== undefined;
   if (
@@ -187,7 +189,8 @@ function restOf(record: Invocation): Rest | undefined {
     error === undefined &&
     result === undefined &&
     idempotencyKey === undefined &&
-    logsDropped === undefined
+    logsDropped === undefined &&
+    annotations === undefined
   ) {
     return undefined;
   }
@@ -198,6 +201,7 @@ function restOf(record: Invocation): Rest | undefined {
     ...(result !== undefined && { result }),
     ...(idempotencyKey !== undefined && { idempotencyKey }),
     ...(logsDropped !== undefined && { logsDropped }),
+    ...(annotations !== undefined && { annotations }),
   };
 }
 

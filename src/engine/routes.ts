@@ -1,6 +1,6 @@
 import { VirgaError } from "../core/errors.ts";
 import type { FunctionId, Route } from "../core/model.ts";
-import { checkName, isName, quote } from "../core/names.ts";
+import { checkName, checkResourceName, isName, quote } from "../core/names.ts";
 import { parseTemplate, RouteTree, type Segment } from "../core/route-match.ts";
 import type { Records } from "../ports/records.ts";
 import type { Routes } from "./engine.ts";
@@ -111,7 +111,7 @@ export async function createRoutes({ records, functions }: RoutesOptions): Promi
 function checkRoute(given: Route): Route {
   checkName(given.namespace, "namespace", "namespace");
   checkName(given.id, "id", "route");
-  checkName(given.function, "function", "function");
+  checkResourceName(given.function, "function", "function");
   if (given.tag !== undefined) checkName(given.tag, "tag", "tag");
   const host = given.host?.toLowerCase();
   if (host !== undefined && !hostPattern.test(host)) {

@@ -1,9 +1,10 @@
 import { VirgaError, asVirgaError } from "../core/errors.ts";
 import { billedMs } from "../core/metering.ts";
-import type { Cause, Invocation, InvocationStatus, LogLine, Revision } from "../core/model.ts";
+import type { AsyncResult, Cause, Invocation, InvocationStatus, LogLine, Revision } from "../core/model.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Call, CallHandle, CallMeasurement, CallSink } from "../ports/runtime.ts";
 import type { ProgramUsage } from "../ports/sandbox.ts";
+import type { CallAdapter, PreparedCall } from "./call-adapter.ts";
 import type { Deadline, Deadlines } from "./deadlines.ts";
 import type { InvocationHandle, InvocationRequest, InvocationSink } from "./engine.ts";
 import type { Fleet } from "./fleet.ts";
@@ -13,6 +14,8 @@ import type { PoolCall, Worker } from "./worker.ts";
 export interface CallHost {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
+  /** By `FunctionConfig.dialect`. */
+  readonly adapters: Readonly<Record<string, CallAdapter>>;
   fleetOf(revision: Revision): Fleet;
   /** The call is over and its record complete. */
   settled(call: RunningCall, invocation: Invocation): void;
@@ -25,8 +28,9 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
   readonly method: string;
   readonly target: string;
   readonly url: string;
-  readonly headers: readonly string[];
-  readonly body: Uint8Array | undefined;
+  /** Its dialect may put others in their place. */
+  headers: readonly string[];
+  body: Uint8Array | undefined;
   readonly attempt: number;
   readonly traceparent: string | undefined;
   readonly idempotencyKey: string | undefined;
@@ -50,6 +54,7 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
   children: Set<CallHandle> | undefined = undefined;
 
   readonly #host: CallHost;
+  readonly #request: InvocationRequest;
   readonly #sink: InvocationSink;
   readonly #acceptedAt: number;
   /** Accepted earlier than it was handed in, by this much. */
@@ -77,6 +82,9 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
   #logs: LogLine[] | undefined = undefined;
   #logLength = 0;
   #logsDropped = 0;
+  #annotations: Invocation["annotations"];
+  /** The answer, where the record is to have it. */
+  #kept: KeptAnswer | undefined = undefined;
 
   constructor(
     host: CallHost,
@@ -87,6 +95,7 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
     recorded: boolean,
   ) {
     this.#host = host;
+    this.#request = request;
     this.#sink = sink;
     this.id = id;
     this.depth = depth;
@@ -110,6 +119,7 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
     this.#olderMs = Math.max(0, this.#beganAt - this.#acceptedAt);
     this.#totalLimitMs = request.timeoutMs ?? Number.POSITIVE_INFINITY;
     this.#patienceMs = request.patienceMs;
+    this.#annotations = request.annotations;
     this.handle = new CallerSide(this);
   }
 
@@ -117,12 +127,23 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
   admit(revision: Revision): void {
     if (this.#phase !== accepted) return;
     this.#revision = revision;
-    const { limits } = revision.config;
+    const { limits, dialect } = revision.config;
     if (this.#bytesIn > limits.requestBytes) {
       this.#phase = over;
       this.#sink.fail(requestTooLarge(limits.requestBytes), undefined);
       return;
     }
+    // A dialect reads the body; it comes before anything is held for the call.
+    if (dialect !== undefined && this.body === undefined) {
+      if (this.#bodyEnded) this.body = Buffer.concat(this.#early ?? []);
+      else this.handle.onDrain?.();
+      if (!this.#bodyEnded) return;
+    }
+    this.#acquire(revision);
+  }
+
+  #acquire(revision: Revision): void {
+    const { limits } = revision.config;
     let worker: Worker | undefined;
     this.#phase = waiting;
     try {
@@ -166,6 +187,37 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
     this.#runLimitMs = Math.min(worker.fleet.revision.config.limits.timeoutMs, this.#totalLimitMs - waitedMs);
     this.deadline = this.#beganAt + waitedMs + this.#runLimitMs;
     this.#host.deadlines.set(this, this.#runLimitMs, now);
+    const { dialect } = worker.fleet.revision.config;
+    if (dialect === undefined) this.#hand(worker);
+    else this.#adapt(dialect, worker);
+  }
+
+  /** As its dialect wants it. */
+  #adapt(dialect: string, worker: Worker): void {
+    const put = (prepared: PreparedCall): void => {
+      if (this.#phase !== running) return;
+      this.body = prepared.body;
+      this.headers = prepared.headers;
+      if (prepared.annotations !== undefined) this.#annotations = { ...this.#annotations, ...prepared.annotations };
+      // Who writes the record of all attempts together has the answer itself.
+      if (prepared.keepsResult === true && this.recorded) this.#kept = { headers: [], chunks: [], bytes: 0 };
+      this.#hand(worker);
+    };
+    const refuse = (thrown: unknown): void => this.fail(asVirgaError(thrown), unused);
+    const { id, deadline } = this;
+    try {
+      const adapter = this.#host.adapters[dialect];
+      if (adapter === undefined) throw new VirgaError("unavailable", `the dialect ${dialect} is not there`);
+      const body = this.body ?? Buffer.alloc(0);
+      const prepared = adapter.prepare({ id, request: this.#request, body, revision: this.#revision!, deadline });
+      if (prepared instanceof Promise) prepared.then(put, refuse);
+      else put(prepared);
+    } catch (thrown) {
+      refuse(thrown);
+    }
+  }
+
+  #hand(worker: Worker): void {
     try {
       this.#link = worker.instance.invoke(this, this);
     } catch (thrown) {
@@ -236,6 +288,7 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
       }
     }
     this.#status = status;
+    if (this.#kept !== undefined) this.#kept.headers = headers;
     this.#sink.head(status, headers);
   }
 
@@ -248,6 +301,7 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
       this.#abort(responseTooLarge(limit), "cancelled");
       return true;
     }
+    if (this.#kept !== undefined) keep(this.#kept, chunk);
     return this.#sink.data(chunk);
   }
 
@@ -283,13 +337,17 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
     if (this.#link !== undefined) return this.#link.write(chunk);
     this.#early ??= [];
     this.#early.push(chunk);
-    return false;
+    return this.#isGathered();
   }
 
   endBody(): void {
     if (this.#phase === over || this.#bodyEnded) return;
     this.#bodyEnded = true;
-    this.#link?.end();
+    if (this.#phase === accepted && this.#isGathered()) {
+      this.body = Buffer.concat(this.#early ?? []);
+      this.#early = undefined;
+      this.#acquire(this.#revision!);
+    } else this.#link?.end();
   }
 
   resume(): void {
@@ -415,8 +473,15 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
       error: error === undefined ? undefined : { code: error.code, message: error.message, stack: error.detail.stack },
       logs: this.#logs ?? noLogs,
       logsDropped: this.#logsDropped === 0 ? undefined : this.#logsDropped,
+      result: this.#kept === undefined ? undefined : resultOf(this.#kept, this.#status),
       idempotencyKey: this.idempotencyKey,
+      annotations: this.#annotations,
     };
+  }
+
+  /** Its body is waited for as a whole. */
+  #isGathered(): boolean {
+    return this.#revision?.config.dialect !== undefined;
   }
 
   #passEarly(): void {
@@ -482,6 +547,30 @@ const waiting = 1;
 const running = 2;
 const over = 3;
 
+interface KeptAnswer {
+  headers: readonly string[];
+  readonly chunks: Uint8Array[];
+  bytes: number;
+}
+
+/** What is beyond a record's share is left out, and the record says so by having no body. */
+function keep(kept: KeptAnswer, chunk: Uint8Array): void {
+  kept.bytes += chunk.length;
+  if (kept.bytes <= keptBytes) kept.chunks.push(chunk);
+  else kept.chunks.length = 0;
+}
+
+function resultOf({ headers, chunks, bytes }: KeptAnswer, status: number): AsyncResult | undefined {
+  if (status === 0) return undefined;
+  if (bytes > keptBytes) return { status, headers };
+  const body = chunks.length === 1 ? Buffer.from(chunks[0]!) : Buffer.concat(chunks);
+  return { status, headers, body: body.toString("base64") };
+}
+
+/** As of the answers of asynchronous calls, which are kept as a blob beyond it. */
+const keptBytes = 2 ** 20;
+/** The call never reached its program. */
+const unused: CallMeasurement = { cpuMicros: 0, memoryPeakBytes: 0 };
 const countersWithinMs = 100;
 const noLogs: readonly LogLine[] = [];
 

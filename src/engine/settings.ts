@@ -40,6 +40,7 @@ export function completeSettings(settings: FunctionSettings, detected: Detected)
     ...(settings.description === undefined ? {} : { description: settings.description }),
     labels: sorted(settings.labels),
     annotations: sorted(settings.annotations),
+    ...(settings.dialect === undefined ? {} : { dialect: settings.dialect }),
   };
   if (config.async.backoffMs > config.async.maxBackoffMs) {
     throw new VirgaError(
@@ -121,6 +122,7 @@ const functionSettings = z
         backoffMs: whole(0, oneDayMs),
         maxBackoffMs: whole(0, oneDayMs),
         delivery: z.enum(["at-least-once", "at-most-once"]),
+        retry: z.enum(["failures", "interruptions"]),
         onSuccess: name,
         onFailure: name,
       })
@@ -150,6 +152,10 @@ const functionSettings = z
     annotations: z
       .record(text(256).min(1, "is empty"), text(annotationBytes))
       .refine((map) => byteLength(map) <= annotationBytes, `is larger than ${annotationBytes} bytes in all`)
+      .optional(),
+    dialect: z
+      .string()
+      .regex(/^[a-z][a-z0-9-]{0,31}$/, "is no dialect")
       .optional(),
   })
   .superRefine((settings, context) => {

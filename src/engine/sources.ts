@@ -2,7 +2,7 @@ import { asVirgaError, VirgaError } from "../core/errors.ts";
 import { checkEvent } from "../core/events/event.ts";
 import type { Source, SourceState } from "../core/events/model.ts";
 import { dueTimes, type Timer } from "../core/events/timer.ts";
-import { checkName, isName } from "../core/names.ts";
+import { checkName, checkResourceName, isName, isResourceName } from "../core/names.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Records } from "../ports/records.ts";
 import type { Sources, WantedSource, WantedTimer } from "./events.ts";
@@ -75,14 +75,14 @@ export function createSources({ records, clock, turn, topics, timers }: SourcesO
   return {
     async put(wanted) {
       checkName(wanted.namespace, "namespace", "namespace");
-      checkName(wanted.name, "name", "source");
+      checkResourceName(wanted.name, "name", "source");
       const source = await turn(topicKey(wanted.namespace, wanted.topic), () => put(wanted));
       timers.wake(wanted.namespace, wanted.name);
       return source;
     },
 
     async get(namespace, name) {
-      if (!isName(namespace) || !isName(name)) return undefined;
+      if (!isName(namespace) || !isResourceName(name)) return undefined;
       const [found, state] = await Promise.all([
         records.get<Source>(sourceKey(namespace, name)),
         records.get<SourceState>(stateKey(namespace, name)),
@@ -107,7 +107,7 @@ export function createSources({ records, clock, turn, topics, timers }: SourcesO
     },
 
     async delete(namespace, name) {
-      if (!isName(namespace) || !isName(name)) return false;
+      if (!isName(namespace) || !isResourceName(name)) return false;
       const key = sourceKey(namespace, name);
       if ((await records.get(key)) === undefined) return false;
       await records.batch([{ delete: key }, { delete: stateKey(namespace, name) }]);

@@ -3,11 +3,11 @@ import { isAttributeName } from "../core/events/event.ts";
 import { checkFilters } from "../core/events/filter.ts";
 import type { Cursor, Order, Subscription, SubscriptionStatus, Target, Topic } from "../core/events/model.ts";
 import type { AsyncPolicy } from "../core/model.ts";
-import { checkName, isName, quote } from "../core/names.ts";
+import { checkName, checkResourceName, isName, isResourceName, quote } from "../core/names.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Records } from "../ports/records.ts";
 import type { StartFrom, Subscriptions, TopicBounds, WantedSubscription } from "./events.ts";
-import type { FanOut } from "./fan-out.ts";
+import { deliveryOf, type FanOut } from "./fan-out.ts";
 import { checkSettings } from "./settings.ts";
 import { type TopicStore, topicKey } from "./topics.ts";
 import type { Turns } from "./turns.ts";
@@ -76,7 +76,7 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
   return {
     async put(wanted) {
       checkName(wanted.namespace, "namespace", "namespace");
-      checkName(wanted.name, "name", "subscription");
+      checkResourceName(wanted.name, "name", "subscription");
       const checked = checkSubscription(wanted);
       const subscription = await turn(topicKey(wanted.namespace, wanted.topic), () => put(wanted, checked));
       fanOut.keep(subscription);
@@ -84,7 +84,7 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     },
 
     async get(namespace, name) {
-      if (!isName(namespace) || !isName(name)) return undefined;
+      if (!isName(namespace) || !isResourceName(name)) return undefined;
       const [found, cursor] = await Promise.all([
         records.get<Subscription>(subscriptionKey(namespace, name)),
         records.get<Cursor>(cursorKey(namespace, name)),
@@ -101,12 +101,20 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     },
 
     async delete(namespace, name) {
-      if (!isName(namespace) || !isName(name)) return false;
+      if (!isName(namespace) || !isResourceName(name)) return false;
       const key = subscriptionKey(namespace, name);
       if ((await records.get(key)) === undefined) return false;
       await records.batch([{ delete: key }, { delete: cursorKey(namespace, name) }]);
       fanOut.forget(namespace, name);
       return true;
+    },
+
+    async deliveryId(namespace, name, stored) {
+      const [found, cursor] = await Promise.all([
+        records.get<Subscription>(subscriptionKey(namespace, name)),
+        records.get<Cursor>(cursorKey(namespace, name)),
+      ]);
+      return found === undefined || cursor === undefined ? undefined : deliveryOf(found.value, cursor.value, stored).id;
     },
 
     async seek(namespace, name, from) {
@@ -159,8 +167,8 @@ function checkSubscription({ filters, target, format, delivery, order, enabled }
   };
 }
 
-function checkTarget({ function: name, tag, path }: Target): Target {
-  checkName(name, "target.function", "function");
+function checkTarget({ function: name, tag, path, preferWorkflow }: Target): Target {
+  checkResourceName(name, "target.function", "function");
   if (tag !== undefined) checkName(tag, "target.tag", "tag");
   if (path !== undefined && !/^\/[!-~]{0,2047}$/.test(path)) {
     throw new VirgaError("invalid_field", `${quote(path)} is no path`, {
@@ -168,7 +176,12 @@ function checkTarget({ function: name, tag, path }: Target): Target {
       fix: "begin with /, and write what is no printable ASCII as %XX",
     });
   }
-  return { function: name, ...(tag === undefined ? {} : { tag }), ...(path === undefined ? {} : { path }) };
+  return {
+    function: name,
+    ...(tag === undefined ? {} : { tag }),
+    ...(path === undefined ? {} : { path }),
+    ...(preferWorkflow === undefined ? {} : { preferWorkflow }),
+  };
 }
 
 /** By the rules of a function's own policy. */

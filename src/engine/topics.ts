@@ -1,7 +1,7 @@
 import { VirgaError } from "../core/errors.ts";
 import { checkEvent, type CloudEvent } from "../core/events/event.ts";
 import type { Retention, StoredEvent, Topic } from "../core/events/model.ts";
-import { checkName, isName, quote } from "../core/names.ts";
+import { checkName, checkResourceName, isName, isResourceName, quote } from "../core/names.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Journal, JournalEvent } from "../ports/journal.ts";
 import type { Records } from "../ports/records.ts";
@@ -27,22 +27,24 @@ export interface TopicStore extends Topics {
   readStream(topic: Topic, from: number, limit: number): Promise<StoredEvent[]>;
   /** Appends one event behind sequence `expect`; rejects with `conflict` where the topic has gone on. */
   appendBehind(topic: Topic, expect: number, event: CloudEvent): Promise<void>;
-  onPublish(listener: (namespace: string, name: string) => void): void;
+  onPublish(listener: PublishListener): void;
   /** Applies every topic's retention; `passed` tells the lowest sequence that all enabled subscriptions have passed. */
   sweep(passed: (topic: Topic) => Promise<number>): Promise<void>;
 }
 
+export type PublishListener = (namespace: string, name: string, events: readonly StoredEvent[]) => void;
+
 export const topicPrefix = "topics/";
 
 export function createTopics({ records, journal, clock, identify, turn, namedBy }: TopicsOptions): TopicStore {
-  const listeners: ((namespace: string, name: string) => void)[] = [];
+  const listeners: PublishListener[] = [];
 
-  const published = ({ namespace, name }: Topic): void => {
-    for (const listener of listeners) listener(namespace, name);
+  const published = ({ namespace, name }: Topic, events: readonly StoredEvent[]): void => {
+    for (const listener of listeners) listener(namespace, name, events);
   };
 
   async function find(namespace: string, name: string): Promise<Topic | undefined> {
-    if (!isName(namespace) || !isName(name)) return undefined;
+    if (!isName(namespace) || !isResourceName(name)) return undefined;
     return (await records.get<Topic>(topicKey(namespace, name)))?.value;
   }
 
@@ -75,7 +77,7 @@ export function createTopics({ records, journal, clock, identify, turn, namedBy 
 
     async put({ namespace, name, retention }) {
       checkName(namespace, "namespace", "namespace");
-      checkName(name, "name", "topic");
+      checkResourceName(name, "name", "topic");
       return turn(topicKey(namespace, name), async () => {
         const before = await records.get<Topic>(topicKey(namespace, name));
         const wanted = checkRetention({ ...(before?.value.retention ?? defaultRetention), ...retention });
@@ -119,20 +121,25 @@ export function createTopics({ records, journal, clock, identify, turn, namedBy 
           fix: "send it in parts",
         });
       }
-      const data = given.map((event, index) => encode(checkedAt(event, given.length === 1 ? undefined : index)));
+      const checked = given.map((event, index) => checkedAt(event, given.length === 1 ? undefined : index));
       const topic = await required(namespace, name);
       const at = clock.now();
       const last = await journal.append(
         streamOf(topic),
-        data.map((bytes) => ({ at, data: bytes })),
+        checked.map((event) => ({ at, data: encode(event) })),
       );
-      published(topic);
-      return { first: last - given.length + 1, last };
+      const first = last - given.length + 1;
+      published(
+        topic,
+        checked.map((event, index) => ({ sequence: first + index, at, event })),
+      );
+      return { first, last };
     },
 
     async appendBehind(topic, expect, event) {
-      await journal.append(streamOf(topic), [{ at: clock.now(), data: encode(event) }], { expect });
-      published(topic);
+      const at = clock.now();
+      const sequence = await journal.append(streamOf(topic), [{ at, data: encode(event) }], { expect });
+      published(topic, [{ sequence, at, event }]);
     },
 
     async read(namespace, name, from, limit) {

@@ -160,6 +160,8 @@ class Ledger implements Usage {
   #fold(account: Account, sequence: number, invocations: readonly Invocation[]): void {
     if (sequence <= account.folded) return;
     for (const invocation of invocations) {
+      // No function ran: there is nothing to pay for.
+      if (invocation.revision === 0 && invocation.usage.billedMs === 0) continue;
       const key = `${dayOf(invocation.timings.acceptedAt)}/${invocation.name}`;
       let sums = account.fresh.get(key);
       if (sums === undefined) account.fresh.set(key, (sums = noUsage()));

@@ -19,6 +19,7 @@ export function runView(namespace: string, id: string, state: RunState): RunView
     generation: started.generation,
     input: started.input,
     ...(output === undefined ? {} : { output }),
+    ...(started.annotations === undefined ? {} : { annotations: started.annotations }),
     tasks: [...tasks.values()].map(taskView),
     signals: signals.map(({ name }) => name),
   };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { asVirgaError, VirgaError } from "../core/errors.ts";
 import type { Invocation } from "../core/model.ts";
-import { checkName } from "../core/names.ts";
+import { checkResourceName } from "../core/names.ts";
 import { checkDefinition, isEventName } from "../core/workflow/check.ts";
 import type { DeciderProtocol } from "../core/workflow/decider.ts";
 import { type Workflow, type WorkflowDefinition, workflowLimits } from "../core/workflow/definition.ts";
@@ -31,6 +31,8 @@ export interface WorkflowsOptions {
   readonly log: Log;
   /** How long a run that is over can be asked about. */
   readonly retentionMs: number;
+  /** Hears of each run that has ended, before its parent does; asked again where it rejects, and after a crash. */
+  readonly onEnded?: (run: RunView) => Promise<void>;
   /** How dialects' deciders are asked, by name. */
   readonly protocols?: Readonly<Record<string, DeciderProtocol>>;
 }
@@ -91,7 +93,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
   // Definitions.
 
   async put(namespace: string, name: string, document: unknown): Promise<Workflow> {
-    checkName(name, "name", "workflow");
+    checkResourceName(name, "name", "workflow");
     const definition = checkDefinition(document);
     const { records } = this.#options;
     for (;;) {
@@ -129,7 +131,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
 
   async start(request: StartRun): Promise<{ id: string; duplicate: boolean }> {
     if (this.closed) throw new VirgaError("unavailable", "the server is shutting down");
-    const { namespace, workflow: name, idempotencyKey, parent, depth = 0 } = request;
+    const { namespace, workflow: name, idempotencyKey, parent, depth = 0, annotations } = request;
     const found = await this.#definition(request);
     const input = await this.values.keep(request.input);
     let id = request.id ?? this.identify();
@@ -143,6 +145,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
       generation: 0,
       depth,
       ...(parent === undefined ? {} : { parent }),
+      ...(annotations === undefined ? {} : { annotations }),
     };
     return { id, duplicate: !(await this.#run(namespace, id).submit(started)) };
   }
@@ -313,6 +316,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
   async finish(run: WorkflowRun, state: RunState): Promise<void> {
     const { namespace, id } = run;
     for (const task of openTasks(state)) await this.#giveUp(namespace, task);
+    await this.#options.onEnded?.(runView(namespace, id, state));
     const { started, status, output, error, endedAt = this.clock.now() } = state;
     if (started.definition.timeoutMs !== undefined) await this.#timers.cancel(deadlineOf(id));
     if (started.parent !== undefined) {
@@ -456,17 +460,28 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
         if (spec.timeoutMs === undefined) return;
         return this.#timers.set({ namespace, run: id, ref, kind: "event" }, scheduledAt + spec.timeoutMs);
       case "call":
-        return this.#orFail(run, ref, () => this.#call(run, task, spec, state.started));
-      default:
         return this.#orFail(run, ref, async () => {
-          const depth = state.started.depth + 1;
-          if (depth > workflowLimits.runDepth) {
-            throw new VirgaError("loop_detected", `workflows ran in each other ${workflowLimits.runDepth} deep`);
-          }
-          const { workflow, input } = spec;
-          await this.start({ namespace, workflow, input, id: ref, parent: { run: id, ref }, depth });
+          if (spec.preferWorkflow === true && (await this.get(namespace, spec.function)) !== undefined) {
+            await this.#startWithin(run, ref, spec.function, spec.input, state.started);
+          } else await this.#call(run, task, spec, state.started);
         });
+      default:
+        return this.#orFail(run, ref, () => this.#startWithin(run, ref, spec.workflow, spec.input, state.started));
     }
+  }
+
+  async #startWithin(
+    { namespace, id }: WorkflowRun,
+    ref: string,
+    workflow: string,
+    input: Value,
+    started: StartedEvent,
+  ): Promise<void> {
+    const depth = started.depth + 1;
+    if (depth > workflowLimits.runDepth) {
+      throw new VirgaError("loop_detected", `workflows ran in each other ${workflowLimits.runDepth} deep`);
+    }
+    await this.start({ namespace, workflow, input, id: ref, parent: { run: id, ref }, depth });
   }
 
   /** What cannot be begun for a reason of the user's has failed. */
@@ -523,8 +538,10 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
   }
 
   async #giveUp(namespace: string, { ref, spec }: Task): Promise<void> {
-    if (spec.kind === "call") await this.#options.dispatcher.cancel(namespace, ref);
-    else if (spec.kind === "workflow") await this.cancel(namespace, ref);
+    if (spec.kind === "call") {
+      const wasCall = await this.#options.dispatcher.cancel(namespace, ref);
+      if (!wasCall && spec.preferWorkflow === true) await this.cancel(namespace, ref);
+    } else if (spec.kind === "workflow") await this.cancel(namespace, ref);
     else await this.#timers.cancel(ref);
   }
 

@@ -13,6 +13,11 @@
 export interface Artifacts {
   /** A fresh private folder with the archive's files; the caller removes it with `discard`. */
   unpack(source: string, limits: { maxBytes: number; maxFiles: number }): Promise<string>;
+  /**
+   * As `unpack`, over a folder that `unpack` or `workspace` gave: what stands in the way of a file or link goes, folders are merged.
+   * Refused as a whole: the folder is then as it was.
+   */
+  lay(source: string, directory: string, limits: { maxBytes: number; maxFiles: number }): Promise<void>;
   /** An empty private folder on the same file system. */
   workspace(): Promise<string>;
   discard(directory: string): Promise<void>;

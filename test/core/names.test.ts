@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { VirgaError } from "../../src/core/errors.ts";
-import { checkName, isName, isVariableName, quote } from "../../src/core/names.ts";
+import { checkName, isName, isResourceName, isVariableName, quote } from "../../src/core/names.ts";
 import { closest } from "../../src/core/spelling.ts";
 
 test("names are short, lower-case and begin and end with a letter or digit", () => {
@@ -35,4 +35,11 @@ test("values in messages are short and on one line", () => {
   assert.equal(quote("a\nb"), '"a\\nb"');
   assert.equal(quote(undefined), "undefined");
   assert.ok(quote("x".repeat(1000)).length <= 80);
+});
+
+test("names inside the engine are wider than our own, so that those of peers fit", () => {
+  for (const name of ["hello", "Hello", "tools.hello", "_x", "@whisk%2Esystem.utils.sort", "a".repeat(420)])
+    assert.ok(isResourceName(name), name);
+  for (const name of ["", "-a", ".a", "%20", "a b", "a/b", "ä", "__proto__", "a".repeat(421)])
+    assert.ok(!isResourceName(name), name);
 });

@@ -339,7 +339,7 @@ describe("workflow: definitions and expressions", () => {
     };
     assert.equal(wrong({}), "steps");
     assert.equal(wrong({ steps: [] }), "steps");
-    assert.equal(wrong({ steps: [{ call: "Big" }] }), "steps.0.call");
+    assert.equal(wrong({ steps: [{ call: "so big" }] }), "steps.0.call");
     assert.equal(wrong({ steps: [{ call: "a", cal: 1 }] }), "steps.0.cal");
     assert.equal(wrong({ steps: [{ call: "a", wait: 1 }] }), "steps.0");
     assert.equal(

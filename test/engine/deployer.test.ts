@@ -271,7 +271,7 @@ test("a missing source, secret or name is refused before anything is built", asy
     deploy(source, { limits: { memoryMb: -1 } }),
     failsWith("invalid_field", "settings.limits.memoryMb"),
   );
-  await assert.rejects(deploy(source, {}, { name: "No" }), failsWith("invalid_field", "name"));
+  await assert.rejects(deploy(source, {}, { name: "-no" }), failsWith("invalid_field", "name"));
   await assert.rejects(deploy(source, {}, { tag: "No" }), failsWith("invalid_field", "tag"));
   assert.deepEqual(builds, []);
   assert.deepEqual(await records.list("functions/"), []);

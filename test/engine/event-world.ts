@@ -99,7 +99,16 @@ export class World {
       accept: (request) =>
         this.refusal === undefined ? this.dispatcher.accept(request) : Promise.reject(this.refusal),
     };
-    this.events = createEvents({ records, journal, dispatcher, functions, clock, identify, log: silent });
+    this.events = createEvents({
+      records,
+      journal,
+      dispatcher,
+      functions,
+      workflows: noWorkflows,
+      clock,
+      identify,
+      log: silent,
+    });
     this.dispatcher.start();
     if (withEvents) this.events.start();
   }
@@ -210,3 +219,9 @@ function mortal<T extends object>(port: T, life: Life): T {
     },
   });
 }
+
+/** This world has functions alone. */
+const noWorkflows = {
+  get: () => Promise.resolve(undefined),
+  start: () => Promise.reject(new Error("there are no workflows here")),
+};

@@ -11,7 +11,7 @@ import type {
   Scaling,
 } from "../../src/core/model.ts";
 import type { FollowedLine, InvocationRequest } from "../../src/engine/engine.ts";
-import { createInvoker, type EngineInvoker } from "../../src/engine/invoker.ts";
+import { createInvoker, type EngineInvoker, type InvokerOptions } from "../../src/engine/invoker.ts";
 import { createPool, type Pool, type PoolOptions } from "../../src/engine/pool.ts";
 import type { Log } from "../../src/ports/log.ts";
 import type { Sandbox } from "../../src/ports/sandbox.ts";
@@ -123,7 +123,7 @@ export interface Rig {
 
 /** Pool and invoker over a runtime, a clock and a registry that the test moves. */
 export function rig(
-  options: Partial<Pick<PoolOptions, "budget" | "prewarm">> = {},
+  options: Partial<Pick<PoolOptions, "budget" | "prewarm"> & Pick<InvokerOptions, "adapters">> = {},
   clock: ManualClock = new ManualClock(),
 ): Rig {
   const runtime = new FakeRuntime(clock);
@@ -158,7 +158,16 @@ export function rig(
     prewarm: options.prewarm ?? [],
     callFunction: (parent, request) => invoker.callFunction(parent, request),
   });
-  const invoker = createInvoker({ functions, pool, history, clock, chance: seededChance(), identify, log: silent });
+  const invoker = createInvoker({
+    functions,
+    pool,
+    history,
+    clock,
+    chance: seededChance(),
+    identify,
+    log: silent,
+    ...(options.adapters === undefined ? {} : { adapters: options.adapters }),
+  });
   return {
     clock,
     runtime,

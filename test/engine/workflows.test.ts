@@ -379,3 +379,27 @@ describe("workflows: crashes", () => {
     );
   });
 });
+
+describe("workflows: what dialects need", () => {
+  test("a step whose answer holds `stopWhen` ends its block with that answer", async () => {
+    using made = await world({ fails: () => ({ error: "no" }), double });
+    const steps: Step[] = [
+      { call: "fails", stopWhen: { path: "$.error", exists: true } },
+      { name: "never", call: "double" },
+    ];
+    const view = await made.run({ steps }, 1);
+    assert.deepEqual([view.status, view.output], ["succeeded", { json: { error: "no" } }]);
+    assert.equal(view.tasks.length, 1);
+    const inner = await made.run({ steps: [{ choose: [], otherwise: steps }, { call: "echo2" }] }, 1);
+    assert.equal(inner.tasks.length, 2, "only the block ends, not what stands around it");
+  });
+
+  test("a call that prefers a workflow is a run where there is one, else a call", async () => {
+    using made = await world({ add, double });
+    await made.workflows.put("default", "add", { steps: [{ call: "double" }, { call: "add" }] });
+    const view = await made.run({ steps: [{ call: "add", preferWorkflow: true }] }, 20);
+    assert.deepEqual([view.status, view.output], ["succeeded", { json: 41 }]);
+    await made.workflows.delete("default", "add");
+    assert.deepEqual((await made.run({ steps: [{ call: "add", preferWorkflow: true }] }, 20)).output, { json: 21 });
+  });
+});

@@ -232,7 +232,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     log,
     retentionMs: 86_400_000,
   });
-  const events = createEvents({ records, journal, dispatcher, functions, clock, identify, log });
+  const events = createEvents({ records, journal, dispatcher, functions, workflows, clock, identify, log });
 
   const engine: Engine = {
     functions,

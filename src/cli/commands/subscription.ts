@@ -31,8 +31,8 @@ export const subscriptionSet = command({
     path: { kind: "text", summary: "path and query behind the function's root" },
     format: {
       kind: "text",
-      summary: "binary: attributes as headers; structured: all as JSON",
-      choices: ["binary", "structured"],
+      summary: "binary: attributes as headers; structured: all as JSON; data: the data alone",
+      choices: ["binary", "structured", "data"],
     },
     ordered: { kind: "flag", summary: "one delivery after another" },
     orderBy: { kind: "text", placeholder: "attribute", summary: "in order among events of the same value" },

@@ -39,8 +39,11 @@ export interface Subscription {
   /** All of them must pass; none: every event does. */
   readonly filters: readonly Filter[];
   readonly target: Target;
-  /** How an event becomes a request (CloudEvents HTTP binding, section 3): its attributes as `ce-` headers, or all of it as JSON. */
-  readonly format: "binary" | "structured";
+  /**
+   * How an event becomes a request (CloudEvents HTTP binding, section 3): its attributes as `ce-` headers, or all of it as JSON.
+   * `data`: its data alone, for functions that know of no events.
+   */
+  readonly format: "binary" | "structured" | "data";
   /** Over the function's own policy. */
   readonly delivery: Partial<AsyncPolicy>;
   /** Absent: deliveries run side by side. */
@@ -57,6 +60,8 @@ export interface Target {
   readonly tag?: string;
   /** Path and query behind the function's root; `/` where absent. */
   readonly path?: string;
+  /** Where the namespace has a workflow of the function's name, a run of it begins instead, with the event's data as its input. */
+  readonly preferWorkflow?: true;
 }
 
 /** One delivery after another, a failing one's retries included. */

@@ -1,5 +1,5 @@
 import { VirgaError } from "../errors.ts";
-import { isName, quote } from "../names.ts";
+import { isResourceName, quote } from "../names.ts";
 import { closest } from "../spelling.ts";
 import { type Json, type Step, workflowLimits, type WorkflowDefinition } from "./definition.ts";
 import { isReference, parsePath } from "./expression.ts";
@@ -22,7 +22,7 @@ export function checkDefinition(document: unknown): WorkflowDefinition {
     const { output } = definition;
     if (output !== undefined) fail("output", "is the decider's to give", "Leave it out.");
     const given = object(decider, "decider");
-    known(given, "decider.", ["function", "protocol"]);
+    known(given, "decider.", ["function", "protocol", "settings"]);
     functionName(given["function"], "decider.function");
     optionalText(given, "protocol", "decider.");
   } else {
@@ -87,6 +87,9 @@ class Checker {
       if (step.tag !== undefined) functionName(step.tag, `${at}.tag`);
       if (step.input !== undefined) template(step.input, `${at}.input`, scope);
       if (step.failWhen !== undefined) condition(step.failWhen, `${at}.failWhen`, undefined);
+      if (step.stopWhen !== undefined) condition(step.stopWhen, `${at}.stopWhen`, undefined);
+      if (step.preferWorkflow !== undefined && (step.preferWorkflow as unknown) !== true)
+        fail(`${at}.preferWorkflow`, "is not true", "Write true, or leave it out.");
     } else if ("parallel" in step) {
       const branches = object(step.parallel, `${at}.parallel`, true);
       const keys = Object.keys(branches);
@@ -168,7 +171,7 @@ type Kind = "call" | "parallel" | "map" | "choose" | "wait" | "event" | "workflo
 
 /** What each kind of step takes beside its own word, `name`, `retry` and `catch`. */
 const fieldsOf: Readonly<Record<Kind, readonly string[]>> = {
-  call: ["tag", "input", "failWhen"],
+  call: ["tag", "input", "failWhen", "stopWhen", "preferWorkflow"],
   parallel: ["concurrency"],
   map: ["do", "concurrency"],
   choose: ["otherwise"],
@@ -285,8 +288,12 @@ function known(given: object, prefix: string, fields: readonly string[]): void {
 }
 
 function functionName(given: unknown, field: string): void {
-  if (typeof given !== "string" || !isName(given))
-    fail(field, `${quote(given)} is no name`, "Use 1 to 63 lower-case letters, digits, '-' and '_'.");
+  if (typeof given !== "string" || !isResourceName(given))
+    fail(
+      field,
+      `${quote(given)} is no name`,
+      "Use letters, digits and _ - . @ %, beginning with a letter, a digit or _.",
+    );
 }
 
 function eventName(given: unknown, field: string): void {

@@ -30,6 +30,8 @@ export interface Decider {
   readonly function: string;
   /** How it is asked and how its answer is read: `native`, or one that a dialect brings. */
   readonly protocol?: string;
+  /** For the protocol. */
+  readonly settings?: Json;
 }
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -60,6 +62,10 @@ export interface CallStep extends StepBase {
   readonly input?: Json;
   /** Its answer (as `$`) counts as a failure where this holds. */
   readonly failWhen?: Condition;
+  /** The block ends with its answer (as `$`) where this holds; the steps after it do not run. */
+  readonly stopWhen?: Condition;
+  /** Where the namespace has a workflow of that name, a run of it takes the call's place. */
+  readonly preferWorkflow?: true;
 }
 
 /** All branches at once, or `concurrency` of them; gives their outputs under the same keys. */

@@ -23,7 +23,14 @@ export type Outcome =
 
 /** Something that a run waits for. What it is called outside (`ref`) is fixed before it begins, so that it begins once. */
 export type TaskSpec =
-  | { readonly kind: "call"; readonly function: string; readonly tag?: string; readonly input: Value }
+  | {
+      readonly kind: "call";
+      readonly function: string;
+      readonly tag?: string;
+      readonly input: Value;
+      /** Where the namespace has a workflow of that name, a run of it is the task. */
+      readonly preferWorkflow?: true;
+    }
   | { readonly kind: "workflow"; readonly workflow: string; readonly input: Value }
   | { readonly kind: "timer"; readonly delayMs: number }
   | { readonly kind: "event"; readonly event: string; readonly timeoutMs?: number };
@@ -82,6 +89,7 @@ export interface StartedEvent {
   readonly generation: number;
   readonly depth: number;
   readonly parent?: RunParent;
+  readonly annotations?: Readonly<Record<string, Json>>;
 }
 
 export interface RunParent {

@@ -50,6 +50,7 @@ class Walker {
       const outcome = this.#step(step, env, previous, id, reason);
       if (outcome?.ok !== true) return outcome;
       previous = outcome.value;
+      if ("call" in step && this.#stops(step, previous)) return outcome;
       if (step.name !== undefined) env.names.set(step.name, previous);
       reason = `${id} is done`;
     }
@@ -133,13 +134,26 @@ class Walker {
   #call(step: CallStep, env: Env, previous: Value, id: string, reason: string): Outcome | undefined {
     const input = step.input === undefined ? okay(previous) : this.filled(step.input, env, previous);
     if (!input.ok) return input;
-    const tag = step.tag === undefined ? {} : { tag: step.tag };
-    const outcome = this.#task(id, { kind: "call", function: step.call, ...tag, input: input.value }, reason);
+    const { call, tag, preferWorkflow } = step;
+    const outcome = this.#task(
+      id,
+      {
+        kind: "call",
+        function: call,
+        ...(tag === undefined ? {} : { tag }),
+        ...(preferWorkflow === undefined ? {} : { preferWorkflow }),
+        input: input.value,
+      },
+      reason,
+    );
     if (outcome?.ok !== true || step.failWhen === undefined) return outcome;
     const { value } = outcome;
-    const answer: Scope = (root) => (root === "" ? value : undefined);
-    if (!holds(step.failWhen, answer, this.#contents)) return outcome;
-    return { ...failed("failed", `the answer of ${step.call} counts as a failure`), value };
+    if (!holds(step.failWhen, answerScope(value), this.#contents)) return outcome;
+    return { ...failed("failed", `the answer of ${call} counts as a failure`), value };
+  }
+
+  #stops({ stopWhen }: CallStep, answer: Value): boolean {
+    return stopWhen !== undefined && holds(stopWhen, answerScope(answer), this.#contents);
   }
 
   #wait(wait: number | string, env: Env, previous: Value, id: string, reason: string): Outcome | undefined {
@@ -209,6 +223,11 @@ class Walker {
     if (task === undefined) this.wanted.push({ task: id, spec, reason });
     return task?.outcome;
   }
+}
+
+/** `$` is the answer. */
+function answerScope(answer: Value): Scope {
+  return (root) => (root === "" ? answer : undefined);
 }
 
 export function stepsOf(block: Block): readonly Step[] {

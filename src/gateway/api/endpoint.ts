@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { z } from "@hono/zod-openapi";
 import type { Token } from "../../core/model.ts";
-import { digest, identifier, name, variable } from "./schemas.ts";
+import { digest, identifier, name, resourceName, variable } from "./schemas.ts";
 
 export interface Endpoint {
   readonly method: "get" | "put" | "post" | "delete" | "head";
@@ -48,15 +48,15 @@ export type ParameterName = keyof typeof parameters;
 /** What stands in the braces of a path, by name. */
 export const parameters = {
   namespace: name,
-  function: name,
+  function: resourceName,
   sha256: digest,
   number: z.string().regex(/^[1-9]\d{0,8}$/, "is no revision number"),
   id: identifier,
   secret: variable,
-  topic: name,
-  subscription: name,
-  source: name,
-  workflow: name,
+  topic: resourceName,
+  subscription: resourceName,
+  source: resourceName,
+  workflow: resourceName,
 };
 
 /** Types an endpoint's query and body by its schemas. */

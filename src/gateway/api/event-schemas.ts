@@ -1,6 +1,6 @@
 /** The documents of the native API about events. */
 import { z } from "@hono/zod-openapi";
-import { asyncPolicy, name } from "./schemas.ts";
+import { asyncPolicy, name, resourceName } from "./schemas.ts";
 
 const time = z.number().describe("Milliseconds since the Unix epoch.");
 const text = z.string();
@@ -70,8 +70,18 @@ const filter: FilterSchema = z
   })
   .openapi("EventFilter", { description: "One of its members, about the event's attributes." });
 
-const target = z.strictObject({ function: name, tag: name.optional(), path: text.optional() }).openapi("EventTarget");
-const format = z.enum(["binary", "structured"]);
+const target = z
+  .strictObject({
+    function: resourceName,
+    tag: name.optional(),
+    path: text.optional(),
+    preferWorkflow: z
+      .literal(true)
+      .optional()
+      .describe("Where the namespace has a workflow of the function's name, a run of it begins instead."),
+  })
+  .openapi("EventTarget");
+const format = z.enum(["binary", "structured", "data"]);
 const order = z
   .strictObject({ by: text.optional().describe("The attribute by which events are kept in order; absent: all are.") })
   .openapi("EventOrder");

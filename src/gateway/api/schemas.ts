@@ -1,6 +1,6 @@
 /** The documents of the native API, for checking what comes in and for describing what goes out. */
 import { z } from "@hono/zod-openapi";
-import { isName, isVariableName } from "../../core/names.ts";
+import { isName, isResourceName, isVariableName } from "../../core/names.ts";
 
 const time = z.number().describe("Milliseconds since the Unix epoch.");
 const text = z.string();
@@ -11,6 +11,11 @@ export const name = z
   .string()
   .refine(isName, "is no name: 1 to 63 lower-case letters, digits, '-' and '_'")
   .openapi({ pattern: "^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$" });
+/** Of functions, topics, subscriptions, sources and workflows: dialects name theirs after the peer's. */
+export const resourceName = z
+  .string()
+  .refine(isResourceName, "is no name: up to 420 letters, digits and _ - . @ %, not beginning with - . or %")
+  .openapi({ pattern: "^[A-Za-z0-9@_][A-Za-z0-9_.@%-]{0,419}$" });
 export const variable = z
   .string()
   .refine(isVariableName, "is no name of an environment variable: letters, digits and '_'")
@@ -133,6 +138,10 @@ export const asyncPolicy = z
     backoffMs: whole,
     maxBackoffMs: whole,
     delivery: z.enum(["at-least-once", "at-most-once"]),
+    retry: z
+      .enum(["failures", "interruptions"])
+      .optional()
+      .describe("interruptions: only attempts that a crash cut off, or that found no instance, come again."),
     onSuccess: text.optional(),
     onFailure: text.optional(),
   })
@@ -319,6 +328,7 @@ export const invocation = z
     error: z.object({ code: text, message: text, stack: text.optional() }).optional(),
     logs: z.array(logLine),
     logsDropped: whole.optional(),
+    annotations: z.record(text, z.unknown()).optional().describe("What a dialect keeps with it."),
     result: z.object({ status: whole, headers: flat, body: text.optional(), blob: text.optional() }).optional(),
     idempotencyKey: text.optional(),
   })

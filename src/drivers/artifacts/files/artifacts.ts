@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { chmodSync, readFileSync } from "node:fs";
-import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { VirgaError } from "../../../core/errors.ts";
 import type { ArtifactInfo, Artifacts } from "../../../ports/artifacts.ts";
@@ -131,22 +131,32 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
     return await running;
   };
 
+  const unpack: Artifacts["unpack"] = async (source, limits) => {
+    const { content } = await blobs.get(source);
+    const folder = await freshFolder().catch(explainFull);
+    const aside = `${folder}.archive`;
+    try {
+      await unpackArchive(content, aside, new TreeWriter(folder, limits), limits);
+      // The process's umask took the group's and the others' write permission.
+      for (const { path, kind, executable } of await listTree(folder))
+        if (kind !== "link") await chmod(join(folder, path), kind === "folder" || executable ? 0o777 : 0o666);
+      return folder;
+    } catch (error) {
+      await removeTree(folder);
+      throw error;
+    } finally {
+      await rm(aside, { force: true });
+    }
+  };
+
   return {
-    async unpack(source, limits) {
-      const { content } = await blobs.get(source);
-      const folder = await freshFolder().catch(explainFull);
-      const aside = `${folder}.archive`;
+    unpack,
+    async lay(source, directory, limits) {
+      const layer = await unpack(source, limits);
       try {
-        await unpackArchive(content, aside, new TreeWriter(folder, limits), limits);
-        // The process's umask took the group's and the others' write permission.
-        for (const { path, kind, executable } of await listTree(folder))
-          if (kind !== "link") await chmod(join(folder, path), kind === "folder" || executable ? 0o777 : 0o666);
-        return folder;
-      } catch (error) {
-        await removeTree(folder);
-        throw error;
+        await layOver(layer, directory).catch(explainFull);
       } finally {
-        await rm(aside, { force: true });
+        await removeTree(layer);
       }
     },
     workspace: freshFolder,
@@ -189,6 +199,21 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
       return removed;
     },
   };
+}
+
+/** Moves what is in `layer` into `folder`. A link is never followed: what was unpacked before may have put it there. */
+async function layOver(layer: string, folder: string): Promise<void> {
+  for (const entry of await readdir(layer, { withFileTypes: true })) {
+    const from = join(layer, entry.name);
+    const to = join(folder, entry.name);
+    const there = await lstat(to).catch(() => undefined);
+    if (entry.isDirectory() && there?.isDirectory() === true) {
+      await layOver(from, to);
+      continue;
+    }
+    if (there !== undefined) await rm(to, { recursive: true, force: true });
+    await rename(from, to);
+  }
 }
 
 function explainFull(thrown: unknown): never {
