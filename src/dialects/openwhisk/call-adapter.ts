@@ -1,0 +1,103 @@
+/**
+ * Every call of an action passes here just before it goes to its instance, whoever makes it: REST, queue, sequence, rule, native
+ * API. The caller's body is the plain payload; what the action gets is OpenWhisk's `/run` body (contract section 3.1).
+ */
+import { VirgaError } from "../../core/errors.ts";
+import type { Json } from "../../core/workflow/definition.ts";
+import type { CallAdapter, PreparedCall } from "../../engine/call-adapter.ts";
+import { activationIdOf, type WhiskNote } from "./activation.ts";
+import { WhiskError } from "./errors.ts";
+import { pathOf, qualifiedName, whiskNamespace } from "./names.ts";
+import { annotation, type Documents, isTruthy, type ResolvedAction, resolveAction } from "./resolution.ts";
+
+export const runContentType = "application/vnd.openwhisk.run+json";
+
+export interface CallAdapterOptions {
+  readonly documents: Documents;
+  /** `uuid:key` of a namespace's user, for actions that may call back; undefined where there is none. */
+  apiKeyOf(namespace: string): Promise<string | undefined>;
+}
+
+export function createCallAdapter({ documents, apiKeyOf }: CallAdapterOptions): CallAdapter {
+  return {
+    prepare({ id, request, body, deadline }) {
+      const caller = whiskNamespace(request.namespace);
+      const called = qualifiedName(request.name, caller);
+      if (called === undefined) throw new VirgaError("not_found", `${request.name} is no action`);
+      try {
+        const found = resolveAction(documents, called, caller);
+        if (found instanceof Promise) return found.then((later) => finish(later), rethrow);
+        return finish(found);
+      } catch (thrown) {
+        return rethrow(thrown);
+      }
+
+      function finish(found: ResolvedAction): PreparedCall | Promise<PreparedCall> {
+        const value = merged(found, body);
+        const run = { caller, id, requestId: request.cause.requestId ?? id, deadline };
+        const key = annotation(found.action.annotations, "provide-api-key");
+        if (key !== undefined && !isTruthy(key)) return prepared(found, value, run, undefined);
+        return apiKeyOf(caller).then((apiKey) => prepared(found, value, run, apiKey));
+      }
+    },
+  };
+}
+
+interface Run {
+  readonly caller: string;
+  readonly id: string;
+  readonly requestId: string;
+  readonly deadline: number;
+}
+
+function prepared(found: ResolvedAction, value: string, run: Run, apiKey: string | undefined): PreparedCall {
+  const { action, called, defaults } = found;
+  const text =
+    `{"value":${value},"namespace":${JSON.stringify(run.caller)},"action_name":${JSON.stringify(pathOf(called))},` +
+    `"action_version":${JSON.stringify(action.version)},"activation_id":"${activationIdOf(run.id)}",` +
+    `"transaction_id":${JSON.stringify(run.requestId)},"deadline":"${Math.floor(run.deadline)}"` +
+    `${apiKey === undefined ? "" : `,"api_key":${JSON.stringify(apiKey)}`}` +
+    `${defaults.isEmpty ? "" : `,"env":${JSON.stringify(defaults.init)}`}}`;
+  return {
+    body: Buffer.from(text),
+    headers: ["content-type", runContentType],
+    annotations: { whisk: noteFor(found) as unknown as Json },
+    keepsResult: true,
+  };
+}
+
+export function noteFor({ action, path, binding }: Omit<ResolvedAction, "defaults">): WhiskNote {
+  return {
+    path,
+    kind: action.exec.kind,
+    version: action.version,
+    limits: action.limits,
+    ...(binding === undefined ? {} : { binding }),
+  };
+}
+
+/** The payload over the defaults, as JSON text. A list passes as it is. */
+function merged({ defaults }: ResolvedAction, body: Uint8Array): string {
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
+  const payload = text.trim() === "" ? {} : parse(text);
+  if (Array.isArray(payload)) return text;
+  if (typeof payload !== "object" || payload === null) {
+    throw new VirgaError("bad_request", "An action takes a JSON object or a JSON list", {
+      fix: 'send such as {"name": "x"}',
+    });
+  }
+  return defaults.isEmpty ? (text.trim() === "" ? "{}" : text) : JSON.stringify({ ...defaults.values, ...payload });
+}
+
+function parse(text: string): Json {
+  try {
+    return JSON.parse(text) as Json;
+  } catch (thrown) {
+    throw new VirgaError("bad_request", "The payload is no JSON", { cause: thrown, fix: "send a JSON object" });
+  }
+}
+
+function rethrow(thrown: unknown): never {
+  if (!(thrown instanceof WhiskError)) throw thrown;
+  throw new VirgaError(thrown.status === 403 ? "forbidden" : "not_found", thrown.message, { cause: thrown });
+}

@@ -1,0 +1,199 @@
+/** OpenWhisk's documents over records: `openwhisk/entities/NAMESPACE/NAME`, where NAME is as in `engineName`. */
+import { asVirgaError } from "../../core/errors.ts";
+import type { Log } from "../../ports/log.ts";
+import type { Records } from "../../ports/records.ts";
+import type { Action, Package, Rule, Trigger } from "./entities.ts";
+import { WhiskError } from "./errors.ts";
+import { engineName } from "./names.ts";
+import type { MaybeSoon } from "./resolution.ts";
+
+/** An action as it is kept: its code lies in the blobs. */
+export interface StoredAction extends Action {
+  readonly code?: { readonly digest: string; readonly size: number };
+  /** Why its code could not be built; what its invocations then answer. */
+  readonly failure?: string;
+}
+
+export type EntityKind = "action" | "package" | "trigger" | "rule";
+
+export interface EntityOf {
+  readonly action: StoredAction;
+  readonly package: Package;
+  readonly trigger: Trigger;
+  readonly rule: Rule;
+}
+
+export interface Kept<K extends EntityKind = EntityKind> {
+  readonly kind: K;
+  readonly document: EntityOf[K];
+  /** For compare-and-swap. */
+  readonly revision: number;
+}
+
+export interface EntityStoreOptions {
+  readonly records: Records;
+  readonly log: Log;
+}
+
+/** Which package an action lies in; absent: in none. */
+export interface Place {
+  readonly namespace: string;
+  readonly package?: string | undefined;
+  readonly name: string;
+}
+
+const prefix = "openwhisk/entities/";
+
+/** All documents of a namespace are in memory from the first question about it on, and kept true by the records' watch. */
+export class EntityStore {
+  readonly #records: Records;
+  readonly #log: Log;
+  readonly #namespaces = new Map<string, Map<string, Kept>>();
+  readonly #loading = new Map<string, Promise<Map<string, Kept>>>();
+  readonly #closing = new AbortController();
+
+  constructor({ records, log }: EntityStoreOptions) {
+    this.#records = records;
+    this.#log = log;
+  }
+
+  /** From here on, what other processes change is seen. */
+  async start(): Promise<void> {
+    const from = await this.#records.revision();
+    void this.#watch(from);
+  }
+
+  close(): void {
+    this.#closing.abort();
+  }
+
+  /** At once where the namespace is in memory. */
+  find<K extends EntityKind>(kind: K, place: Place): MaybeSoon<Kept<K> | undefined> {
+    const known = this.#namespaces.get(place.namespace);
+    const pick = (all: Map<string, Kept>): Kept<K> | undefined => {
+      const found = all.get(nameIn(place));
+      return found?.kind === kind ? (found as Kept<K>) : undefined;
+    };
+    return known === undefined ? this.#load(place.namespace).then(pick) : pick(known);
+  }
+
+  async list<K extends EntityKind>(kind: K, namespace: string): Promise<EntityOf[K][]> {
+    const all = this.#namespaces.get(namespace) ?? (await this.#load(namespace));
+    return [...all.values()].filter((kept) => kept.kind === kind).map(({ document }) => document as EntityOf[K]);
+  }
+
+  /**
+   * Makes or changes a document. `before` is what the change was made from (undefined: it must be new).
+   * Rejects with 409 where somebody else was faster, or another kind has the name.
+   */
+  async put<K extends EntityKind>(
+    kind: K,
+    place: Place,
+    document: EntityOf[K],
+    before: Kept<K> | undefined,
+  ): Promise<void> {
+    const all = this.#namespaces.get(place.namespace) ?? (await this.#load(place.namespace));
+    const name = nameIn(place);
+    const there = all.get(name);
+    if (there !== undefined && there.kind !== kind) {
+      throw new WhiskError(
+        409,
+        `Resource by this name already exists but is not in this collection: it is a ${there.kind}.`,
+      );
+    }
+    try {
+      const revision = await this.#records.put(
+        prefix + place.namespace + "/" + name,
+        { kind, document },
+        { expect: before?.revision ?? 0 },
+      );
+      this.#apply(place.namespace, name, { kind, document, revision });
+    } catch (thrown) {
+      if (asVirgaError(thrown).code === "conflict") throw conflict();
+      throw thrown;
+    }
+  }
+
+  async delete(place: Place, before: Kept): Promise<void> {
+    const name = nameIn(place);
+    try {
+      await this.#records.delete(prefix + place.namespace + "/" + name, { expect: before.revision });
+    } catch (thrown) {
+      if (asVirgaError(thrown).code === "conflict") throw conflict();
+      throw thrown;
+    }
+    this.#namespaces.get(place.namespace)?.delete(name);
+  }
+
+  /** All of a namespace that is being deleted. */
+  async forget(namespace: string): Promise<void> {
+    for (const { key } of await this.#records.list(`${prefix}${namespace}/`)) await this.#records.delete(key);
+    this.#namespaces.delete(namespace);
+  }
+
+  #load(namespace: string): Promise<Map<string, Kept>> {
+    let loading = this.#loading.get(namespace);
+    if (loading !== undefined) return loading;
+    loading = this.#read(namespace).finally(() => this.#loading.delete(namespace));
+    this.#loading.set(namespace, loading);
+    return loading;
+  }
+
+  async #read(namespace: string): Promise<Map<string, Kept>> {
+    const start = `${prefix}${namespace}/`;
+    const all = new Map<string, Kept>();
+    // Changes that the watch brings meanwhile find it here.
+    this.#arriving.set(namespace, all);
+    try {
+      for (const { key, value, revision } of await this.#records.list<Omit<Kept, "revision">>(start)) {
+        const name = key.slice(start.length);
+        if ((all.get(name)?.revision ?? 0) < revision) all.set(name, { ...value, revision });
+      }
+      this.#namespaces.set(namespace, all);
+    } finally {
+      this.#arriving.delete(namespace);
+    }
+    return all;
+  }
+
+  readonly #arriving = new Map<string, Map<string, Kept>>();
+
+  #apply(namespace: string, name: string, kept: Kept): void {
+    const all = this.#namespaces.get(namespace) ?? this.#arriving.get(namespace);
+    if (all !== undefined && (all.get(name)?.revision ?? 0) < kept.revision) all.set(name, kept);
+  }
+
+  async #watch(from: number): Promise<void> {
+    try {
+      for await (const event of this.#records.watch<Omit<Kept, "revision">>(prefix, from, this.#closing.signal)) {
+        const [namespace = "", name = ""] = event.key.slice(prefix.length).split("/");
+        if (event.kind === "put") this.#apply(namespace, name, { ...event.value, revision: event.revision });
+        else {
+          const all = this.#namespaces.get(namespace);
+          if ((all?.get(name)?.revision ?? Infinity) < event.revision) all?.delete(name);
+        }
+      }
+    } catch (thrown) {
+      if (this.#closing.signal.aborted) return;
+      this.#log.error("changes of OpenWhisk's documents are not seen any more; they are read anew", {
+        error: asVirgaError(thrown),
+      });
+      this.#namespaces.clear();
+      void this.start();
+    }
+  }
+}
+
+/** Names are percent-encoded in keys; what is too long for one is refused. */
+function nameIn({ namespace, package: inPackage, name }: Place): string {
+  const key = engineName({ namespace, name, ...(inPackage === undefined ? {} : { package: inPackage }) }, namespace);
+  if (key.length > longestKey) throw new WhiskError(400, "The names of package and entity are too long together.");
+  return key;
+}
+
+function conflict(): WhiskError {
+  return new WhiskError(409, "Concurrent modification to resource detected.");
+}
+
+/** As `isResourceName` has it. */
+const longestKey = 420;

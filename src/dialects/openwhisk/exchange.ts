@@ -1,0 +1,147 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { VirgaError } from "../../core/errors.ts";
+import type { Json } from "../../core/workflow/definition.ts";
+import type { Clock } from "../../ports/clock.ts";
+import { gather } from "../../gateway/request-body.ts";
+import { linger } from "../../gateway/refusal.ts";
+import { asWhiskError, malformed, WhiskError } from "./errors.ts";
+
+export interface ExchangeOptions {
+  readonly clock: Clock;
+  /** How long a body may take to arrive. */
+  readonly requestTimeoutMs: number;
+}
+
+/** One request and its answer. */
+export class Exchange {
+  readonly method: string;
+  /** Without the query, still percent-encoded. */
+  readonly path: string;
+  /** Behind the question mark. */
+  readonly queryText: string;
+  readonly request: IncomingMessage;
+  readonly transactionId: string;
+  readonly #response: ServerResponse;
+  readonly #options: ExchangeOptions;
+  #query: URLSearchParams | undefined;
+
+  constructor(options: ExchangeOptions, request: IncomingMessage, response: ServerResponse, transactionId: string) {
+    this.#options = options;
+    this.request = request;
+    this.#response = response;
+    this.transactionId = transactionId;
+    this.method = request.method ?? "GET";
+    const url = request.url ?? "/";
+    const mark = url.indexOf("?");
+    this.path = mark < 0 ? url : url.slice(0, mark);
+    this.queryText = mark < 0 ? "" : url.slice(mark + 1);
+  }
+
+  get query(): URLSearchParams {
+    this.#query ??= new URLSearchParams(this.queryText);
+    return this.#query;
+  }
+
+  header(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
+  }
+
+  /** `http://host:port`, as the client reached us. */
+  get origin(): string {
+    return `${"encrypted" in this.request.socket ? "https" : "http"}://${this.header("host") ?? "localhost"}`;
+  }
+
+  /** A query parameter that is a switch. Rejects with 400 what is neither `true` nor `false`. */
+  flag(name: string): boolean {
+    const value = this.query.get(name);
+    if (value === null || value === "" || value === "false") return value === "";
+    if (value === "true") return true;
+    throw malformed(`The query parameter '${name}' is neither true nor false.`);
+  }
+
+  /** Rejects with 413 for more than `limit` bytes. */
+  body(limit: number): Promise<Uint8Array> {
+    const length = Number(this.request.headers["content-length"] ?? "-1");
+    if (length > limit) {
+      return Promise.reject(
+        new WhiskError(413, `The entity is too large: ${length} bytes, and at most ${limit} are taken.`),
+      );
+    }
+    const chunked = this.request.headers["transfer-encoding"] !== undefined;
+    if (!chunked && length <= 0) return Promise.resolve(nothing);
+    if (this.request.headers.expect !== undefined) this.#response.writeContinue();
+    return new Promise((resolve, reject) => {
+      const done = (bytes: Uint8Array, error?: VirgaError): void => {
+        if (error === undefined) resolve(bytes);
+        else reject(error);
+      };
+      gather(this.#options, this.request, chunked ? -1 : length, done, limit);
+    });
+  }
+
+  /** A JSON object; an empty body is one without members. */
+  async json(limit: number): Promise<Record<string, Json>> {
+    const bytes = await this.body(limit);
+    const parsed = bytes.length === 0 ? {} : parseJson(bytes);
+    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) return parsed as Record<string, Json>;
+    throw malformed("A JSON object was expected.");
+  }
+
+  answer(status: number, document: unknown, headers: readonly string[] = []): void {
+    this.send(status, Buffer.from(JSON.stringify(document)), ["content-type", "application/json", ...headers]);
+  }
+
+  answerEmpty(status: number, headers: readonly string[] = []): void {
+    this.send(status, undefined, headers);
+  }
+
+  send(status: number, body: Uint8Array | undefined, headers: readonly string[]): void {
+    const response = this.#response;
+    if (response.headersSent || response.destroyed) return;
+    const length =
+      body === undefined ? (status === 204 ? [] : ["content-length", "0"]) : ["content-length", String(body.length)];
+    response.writeHead(status, [...corsHeaders, "x-request-id", this.transactionId, ...headers, ...length]);
+    if (body === undefined || this.method === "HEAD") response.end();
+    else response.end(body);
+    linger(this.request, this.#options.clock);
+  }
+
+  /** Without the API's own CORS headers: an action's answer has its own. */
+  sendBare(status: number, body: Uint8Array, headers: readonly string[]): void {
+    const response = this.#response;
+    if (response.headersSent || response.destroyed) return;
+    const length = status === 204 || status === 304 ? [] : ["content-length", String(body.length)];
+    response.writeHead(status, ["x-request-id", this.transactionId, ...headers, ...length]);
+    if (this.method === "HEAD" || length.length === 0) response.end();
+    else response.end(body);
+    linger(this.request, this.#options.clock);
+  }
+
+  refuse(thrown: unknown): void {
+    const error = asWhiskError(thrown);
+    const challenge =
+      error.status === 401 ? ["www-authenticate", 'Basic realm="OpenWhisk secure realm", charset="UTF-8"'] : [];
+    this.answer(error.status, { error: error.message, code: this.transactionId }, challenge);
+  }
+}
+
+export function parseJson(bytes: Uint8Array): Json {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8")) as Json;
+  } catch (thrown) {
+    throw malformed((thrown as Error).message);
+  }
+}
+
+/** Section 2.3: the API may be used from any page; what protects it is the credential. */
+const corsHeaders = [
+  "access-control-allow-origin",
+  "*",
+  "access-control-allow-headers",
+  "Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent",
+  "access-control-allow-methods",
+  "GET, DELETE, POST, PUT, HEAD",
+] as const;
+
+const nothing = new Uint8Array(0);

@@ -1,0 +1,261 @@
+/** The REST API's paths (contract section 2.1). Matched by hand: a blocking call's way is no place for a framework. */
+import { deleteAction, getAction, listActions, putAction } from "./actions.ts";
+import { getActivation, getLogs, getResult, listActivations } from "./activations.ts";
+import type { WhiskContext } from "./context.ts";
+import { forbidden, notFound, WhiskError } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import { limitsDocument } from "./info.ts";
+import { invokeAction } from "./invoke.ts";
+import { isEntityName, type QualifiedName } from "./names.ts";
+import { deletePackage, getPackage, listPackages, putPackage } from "./packages.ts";
+import { deleteRule, getRule, listRules, putRule, setRuleStatus } from "./rules.ts";
+import type { Subject } from "./subjects.ts";
+import { deleteTrigger, fireTrigger, getTrigger, listTriggers, putTrigger } from "./triggers.ts";
+
+/** What `api-docs` shows. */
+export const apiPaths = [
+  { path: "/namespaces", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/limits", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/actions", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/actions/{action}", methods: ["GET", "PUT", "DELETE", "POST"] },
+  { path: "/namespaces/{namespace}/actions/{package}/{action}", methods: ["GET", "PUT", "DELETE", "POST"] },
+  { path: "/namespaces/{namespace}/triggers", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/triggers/{trigger}", methods: ["GET", "PUT", "DELETE", "POST"] },
+  { path: "/namespaces/{namespace}/rules", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/rules/{rule}", methods: ["GET", "PUT", "DELETE", "POST"] },
+  { path: "/namespaces/{namespace}/packages", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/packages/{package}", methods: ["GET", "PUT", "DELETE"] },
+  { path: "/namespaces/{namespace}/activations", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/activations/{activation}", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/activations/{activation}/logs", methods: ["GET"] },
+  { path: "/namespaces/{namespace}/activations/{activation}/result", methods: ["GET"] },
+] as const;
+
+/** `path` is what stands behind `/api/v1/namespaces`. */
+export async function serveNamespaces(
+  context: WhiskContext,
+  exchange: Exchange,
+  path: string,
+  subject: Subject,
+): Promise<void> {
+  const parts = split(path);
+  const [given, collection, first, second, ...rest] = parts;
+  const caller = subject.namespace;
+  if (given === undefined) {
+    only(exchange, "GET");
+    exchange.answer(200, [caller]);
+    return;
+  }
+  const namespace = given === "_" ? caller : given;
+  if (
+    collection === undefined ||
+    rest.length > 0 ||
+    !parts.slice(2).every((part) => part === "" || isEntityName(part))
+  ) {
+    throw notFound();
+  }
+  switch (collection) {
+    case "limits":
+      own(namespace, caller);
+      only(exchange, "GET");
+      exchange.answer(200, limitsDocument(context.throttles.limitsOf(subject)));
+      return;
+    case "actions":
+      return serveActions(context, exchange, namespace, first, second, subject);
+    case "packages":
+      return servePackages(context, exchange, namespace, first, caller, second);
+    case "triggers":
+      own(namespace, caller);
+      return serveTriggers(context, exchange, namespace, first, subject, second);
+    case "rules":
+      own(namespace, caller);
+      return serveRules(context, exchange, namespace, first, second);
+    case "activations":
+      own(namespace, caller);
+      return serveActivations(context, exchange, namespace, first, second);
+    default:
+      throw notFound();
+  }
+}
+
+/** `actions`, `actions/NAME`, `actions/PACKAGE/` and `actions/PACKAGE/NAME`. */
+function serveActions(
+  context: WhiskContext,
+  exchange: Exchange,
+  namespace: string,
+  first: string | undefined,
+  second: string | undefined,
+  subject: Subject,
+): Promise<void> {
+  const caller = subject.namespace;
+  if (first === undefined || first === "") {
+    own(namespace, caller);
+    only(exchange, "GET");
+    return listActions(context, exchange, namespace, undefined);
+  }
+  if (second === "") {
+    only(exchange, "GET");
+    return listPackage(context, exchange, namespace, first, caller);
+  }
+  const name: QualifiedName =
+    second === undefined ? { namespace, name: first } : { namespace, package: first, name: second };
+  switch (exchange.method) {
+    case "POST":
+      return invokeAction(context, exchange, name, subject);
+    case "GET":
+    case "HEAD":
+      return getAction(context, exchange, name, caller);
+    case "PUT":
+      own(namespace, caller);
+      return putAction(context, exchange, name);
+    case "DELETE":
+      own(namespace, caller);
+      return deleteAction(context, exchange, name);
+    default:
+      throw notAllowed(exchange);
+  }
+}
+
+async function listPackage(
+  context: WhiskContext,
+  exchange: Exchange,
+  namespace: string,
+  name: string,
+  caller: string,
+): Promise<void> {
+  const found = (await context.entities.find("package", { namespace, name }))?.document;
+  if (namespace !== caller && found?.publish !== true) throw forbidden();
+  if (found === undefined) throw notFound();
+  return listActions(context, exchange, namespace, name);
+}
+
+function servePackages(
+  context: WhiskContext,
+  exchange: Exchange,
+  namespace: string,
+  name: string | undefined,
+  caller: string,
+  more: string | undefined,
+): Promise<void> {
+  if (name === undefined || name === "") {
+    only(exchange, "GET");
+    return listPackages(context, exchange, namespace, caller);
+  }
+  if (more !== undefined) throw notFound();
+  switch (exchange.method) {
+    case "GET":
+    case "HEAD":
+      return getPackage(context, exchange, namespace, name, caller);
+    case "PUT":
+      own(namespace, caller);
+      return putPackage(context, exchange, namespace, name);
+    case "DELETE":
+      own(namespace, caller);
+      return deletePackage(context, exchange, namespace, name);
+    default:
+      throw notAllowed(exchange);
+  }
+}
+
+function serveTriggers(
+  context: WhiskContext,
+  exchange: Exchange,
+  namespace: string,
+  name: string | undefined,
+  subject: Subject,
+  more: string | undefined,
+): Promise<void> {
+  if (name === undefined || name === "") {
+    only(exchange, "GET");
+    return listTriggers(context, exchange, namespace);
+  }
+  if (more !== undefined) throw notFound();
+  switch (exchange.method) {
+    case "GET":
+    case "HEAD":
+      return getTrigger(context, exchange, namespace, name);
+    case "PUT":
+      return putTrigger(context, exchange, namespace, name);
+    case "DELETE":
+      return deleteTrigger(context, exchange, namespace, name);
+    case "POST":
+      return fireTrigger(context, exchange, namespace, name, subject);
+    default:
+      throw notAllowed(exchange);
+  }
+}
+
+function serveRules(
+  context: WhiskContext,
+  exchange: Exchange,
+  namespace: string,
+  name: string | undefined,
+  more: string | undefined,
+): Promise<void> {
+  if (name === undefined || name === "") {
+    only(exchange, "GET");
+    return listRules(context, exchange, namespace);
+  }
+  if (more !== undefined) throw notFound();
+  switch (exchange.method) {
+    case "GET":
+    case "HEAD":
+      return getRule(context, exchange, namespace, name);
+    case "PUT":
+      return putRule(context, exchange, namespace, name);
+    case "DELETE":
+      return deleteRule(context, exchange, namespace, name);
+    case "POST":
+      return setRuleStatus(context, exchange, namespace, name);
+    default:
+      throw notAllowed(exchange);
+  }
+}
+
+function serveActivations(
+  context: WhiskContext,
+  exchange: Exchange,
+  namespace: string,
+  id: string | undefined,
+  part: string | undefined,
+): Promise<void> {
+  only(exchange, "GET");
+  if (id === undefined || id === "") return listActivations(context, exchange, namespace);
+  switch (part) {
+    case undefined:
+    case "":
+      return getActivation(context, exchange, namespace, id);
+    case "logs":
+      return getLogs(context, exchange, namespace, id);
+    case "result":
+      return getResult(context, exchange, namespace, id);
+    default:
+      throw notFound();
+  }
+}
+
+/** Others' namespaces are open as far as their packages are public. */
+function own(namespace: string, caller: string): void {
+  if (namespace !== caller) throw forbidden();
+}
+
+function only(exchange: Exchange, method: string): void {
+  if (exchange.method !== method && !(method === "GET" && exchange.method === "HEAD")) throw notAllowed(exchange);
+}
+
+function notAllowed({ method }: Exchange): WhiskError {
+  return new WhiskError(405, `HTTP method not allowed: ${method} is nothing for this resource.`);
+}
+
+/** The decoded parts behind the first slash; an empty last one is a slash at the end. */
+function split(path: string): string[] {
+  if (path === "" || path === "/") return [];
+  try {
+    return path
+      .slice(1)
+      .split("/")
+      .map((part) => (part.includes("%") ? decodeURIComponent(part) : part));
+  } catch {
+    throw notFound();
+  }
+}
