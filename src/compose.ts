@@ -13,6 +13,8 @@ import { createLog, type LogOptions } from "./drivers/host/log.ts";
 import { createSandbox, type SandboxChoice } from "./drivers/sandbox/sandbox.ts";
 import { probePromises } from "./drivers/sandbox/probe.ts";
 import { openSqliteStore } from "./drivers/store/sqlite/store.ts";
+import { createOpenWhisk } from "./dialects/openwhisk/dialect.ts";
+import { userEndpoints } from "./dialects/openwhisk/user-api.ts";
 import { createAccess } from "./engine/access.ts";
 import { createDeployer } from "./engine/deployer.ts";
 import { createDispatcher } from "./engine/dispatcher.ts";
@@ -28,6 +30,7 @@ import { createSecrets } from "./engine/secrets.ts";
 import { createUsage } from "./engine/usage.ts";
 import { createWorkflows, type EngineWorkflows } from "./engine/workflows.ts";
 import { createGateway } from "./gateway/gateway.ts";
+import { type Listener, openListener } from "./gateway/listener.ts";
 import { meterHistory } from "./gateway/metered-history.ts";
 import type { Log } from "./ports/log.ts";
 import type { Runtime } from "./ports/runtime.ts";
@@ -47,6 +50,18 @@ export interface PlatformOptions {
   readonly sandbox: SandboxChoice;
   readonly logLevel: string;
   readonly configFile?: string;
+  /** Where OpenWhisk's clients are served; 0 is any free port. Absent: the configuration says. */
+  readonly openwhiskPort?: number;
+}
+
+/** A peer's language and where it is spoken. */
+export interface OpenDialect {
+  readonly name: string;
+  /** Absent where its port could not be had; then `problem` says why. */
+  readonly url?: string;
+  readonly problem?: string;
+  /** What a client of it has to be told, such as `uuid:key`. */
+  readonly credential?: string;
 }
 
 export interface Platform {
@@ -56,6 +71,7 @@ export interface Platform {
   readonly adminToken: string;
   readonly sandbox: Sandbox;
   readonly engine: Engine;
+  readonly dialects: readonly OpenDialect[];
   /** Refuses what is new, lets what runs end for up to 10 s, and writes what is left. */
   close(): Promise<void>;
 }
@@ -88,7 +104,17 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const artifacts = await openFileArtifacts({ directory: folder.artifacts, blobs, clock });
   const runtimes = createRuntimes(folder.tools, log);
 
-  const functions = createFunctions({ records, clock, log });
+  const openwhisk = createOpenWhisk({
+    records,
+    blobs,
+    clock,
+    log,
+    identify,
+    limits: configuration.openwhisk.limits,
+    version: ownVersion(),
+    requestTimeoutMs,
+  });
+  const functions = createFunctions({ records, clock, log, provide: (id) => openwhisk.provide(id) });
   const maxAgeMs = configuration.retention.maxAgeDays * 86_400_000;
   const invocations = createHistory({
     journal,
@@ -110,6 +136,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       usage,
       { forget: (namespace) => events.forget(namespace) },
       { forget: (namespace) => workflows.forget(namespace) },
+      { forget: (namespace) => whisk.forget(namespace) },
     ],
   });
 
@@ -129,7 +156,16 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     prewarm: await possiblePrewarm(configuration, runtimes),
     callFunction: (parent, request) => invoker.callFunction(parent, request),
   });
-  const invoker: EngineInvoker = createInvoker({ functions, pool, history, clock, chance, identify, log });
+  const invoker: EngineInvoker = createInvoker({
+    functions,
+    pool,
+    history,
+    clock,
+    chance,
+    identify,
+    log,
+    adapters: { openwhisk: openwhisk.adapter },
+  });
   const dispatcher = createDispatcher({
     queue,
     records,
@@ -154,6 +190,8 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     identify,
     log,
     retentionMs: maxAgeMs,
+    protocols: { openwhisk: openwhisk.protocol },
+    onEnded: (run) => openwhisk.runEnded(run),
   });
   const events: EventsEngine = createEvents({
     records,
@@ -161,6 +199,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     dispatcher,
     functions,
     workflows,
+    onPublished: (namespace, topic, published) => openwhisk.eventsPublished(namespace, topic, published),
     clock,
     identify,
     log,
@@ -198,8 +237,10 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     events,
     workflows,
   };
+  const whisk = await openwhisk.open(engine);
   const gateway = createGateway({
     engine,
+    endpoints: userEndpoints(whisk.subjects),
     blobs,
     log,
     clock,
@@ -218,8 +259,34 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
 
   const adminToken = await administratorToken(access, options.configDirectory);
   const listener = await gateway.listen({ host: options.host, port: options.port });
-  const url = `http://${listener.host.includes(":") ? `[${listener.host}]` : listener.host}:${listener.port}`;
+  const url = urlOf(listener);
   const tokenFile = writeCredentials(options.configDirectory, { url, token: adminToken });
+  const dialects: OpenDialect[] = [];
+  const dialectListeners: Listener[] = [];
+  if (configuration.openwhisk.enabled) {
+    const port = options.openwhiskPort ?? configuration.openwhisk.port;
+    try {
+      const opened = await openListener({
+        host: options.host,
+        port,
+        handle: (request, response) => whisk.handle(request, response),
+        clock,
+        maxHeaderBytes,
+        requestTimeoutMs,
+      });
+      dialectListeners.push(opened);
+      dialects.push({
+        name: "OpenWhisk",
+        url: urlOf(opened),
+        credential: await whisk.subjects.ensure(configuration.openwhisk.user),
+      });
+    } catch (thrown) {
+      // The platform is there without it; only a port that was asked for by name is a reason not to start.
+      if (options.openwhiskPort !== undefined) throw thrown;
+      dialects.push({ name: "OpenWhisk", problem: (thrown as Error).message });
+      log.warn("OpenWhisk's clients are not served", { error: thrown });
+    }
+  }
   dispatcher.start();
   events.start();
   void workflows.open();
@@ -232,8 +299,11 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     adminToken,
     sandbox,
     engine,
+    dialects,
     async close() {
-      await Promise.all([listener.close(drainMs), events.stop(), workflows.close(), dispatcher.stop(drainMs)]);
+      whisk.close();
+      const listeners = [listener, ...dialectListeners].map((one) => one.close(drainMs));
+      await Promise.all([...listeners, events.stop(), workflows.close(), dispatcher.stop(drainMs)]);
       await invoker.drain(drainMs);
       await sandbox.close();
       await invocations.close();
@@ -267,6 +337,10 @@ export async function runDoctor(options: { dataDirectory: string; sandbox: Sandb
     }),
   );
   return { sandbox: sandbox.name, promises: probePromises(sandbox), runtimes, close: () => sandbox.close() };
+}
+
+function urlOf({ host, port }: Listener): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 function createRuntimes(toolsDirectory: string, log: Log): ReadonlyMap<string, Runtime> {

@@ -62,6 +62,23 @@ const schema = z
         maxFiles: count.default(200_000),
       })
       .prefault({}),
+    /** OpenWhisk's REST API, for `wsk` and whatever else speaks it. */
+    openwhisk: z
+      .strictObject({
+        enabled: z.boolean().default(true),
+        port: count.max(65_535).default(3233),
+        /** The user, and namespace, that is made at the first start. */
+        user: z.string().default("guest"),
+        /** Of each namespace; `virga openwhisk user create` sets others for one. */
+        limits: z
+          .strictObject({
+            invocationsPerMinute: count.default(60_000),
+            concurrentInvocations: count.default(1000),
+            firesPerMinute: count.default(60_000),
+          })
+          .prefault({}),
+      })
+      .prefault({}),
     /** Asynchronous calls that run at the same time. */
     asyncConcurrency: count.default(64 * availableParallelism()),
   })

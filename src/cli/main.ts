@@ -32,13 +32,16 @@ function program(terminal: Terminal, outcome: { code: number }): Program {
     .addHelpText("after", "\nStart here: virga up, then virga new hello && virga deploy hello\n");
   const parents = new Map<string, Program>();
   for (const command of commands) {
-    const [noun = "", verb] = command.name.split(" ");
+    const words = command.name.split(" ");
+    const verb = words.pop() ?? "";
     let parent = root;
-    if (verb !== undefined) {
-      parent = parents.get(noun) ?? prepared(root.command(noun), terminal).description(groups[noun] ?? noun);
-      parents.set(noun, parent);
+    for (const [index, noun] of words.entries()) {
+      const group = words.slice(0, index + 1).join(" ");
+      const above = parent;
+      parent = parents.get(group) ?? prepared(above.command(noun), terminal).description(groups[group] ?? group);
+      parents.set(group, parent);
     }
-    add(parent, verb ?? noun, command, terminal, outcome);
+    add(parent, verb, command, terminal, outcome);
   }
   return root;
 }

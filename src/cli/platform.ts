@@ -11,6 +11,7 @@ export interface PlatformChoices {
   readonly sandbox?: (typeof sandboxes)[number] | undefined;
   readonly config?: string | undefined;
   readonly logLevel?: string | undefined;
+  readonly openwhiskPort?: number | undefined;
 }
 
 export interface RunningPlatform {
@@ -19,6 +20,12 @@ export interface RunningPlatform {
   readonly tokenFile: string;
   readonly adminToken: string;
   readonly sandbox: { readonly name: string };
+  readonly dialects: readonly {
+    readonly name: string;
+    readonly url?: string;
+    readonly problem?: string;
+    readonly credential?: string;
+  }[];
   close(): Promise<void>;
 }
 
@@ -39,6 +46,8 @@ export async function startPlatform(choices: PlatformChoices, environment: Envir
     sandbox: choices.sandbox ?? "auto",
     logLevel: choices.logLevel ?? "warn",
     ...(choices.config === undefined ? {} : { configFile: choices.config }),
+    // Who takes any port for the platform has several of them, and would not want the dialect's usual one.
+    ...(choices.openwhiskPort === undefined && port !== 0 ? {} : { openwhiskPort: choices.openwhiskPort ?? 0 }),
   });
   // The port may be any, so the file that the other commands read has to follow the server.
   const saved = readCredentials(configured);
@@ -50,6 +59,7 @@ export async function startPlatform(choices: PlatformChoices, environment: Envir
     tokenFile: platform.tokenFile || credentialsFile(configured),
     adminToken: platform.adminToken,
     sandbox: platform.sandbox,
+    dialects: platform.dialects,
     close: () => platform.close(),
   };
 }

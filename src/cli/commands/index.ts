@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { openwhiskUserCreate, openwhiskUserDelete, openwhiskUserGet, openwhiskUserList } from "./openwhisk.ts";
 import { complete, completion } from "./completion.ts";
 import { remove } from "./delete.ts";
 import { deploy } from "./deploy.ts";
@@ -103,6 +104,10 @@ export const commands: readonly Command[] = [
   namespaceList,
   namespaceCreate,
   namespaceDelete,
+  openwhiskUserCreate,
+  openwhiskUserList,
+  openwhiskUserGet,
+  openwhiskUserDelete,
   tokenCreate,
   tokenList,
   tokenShow,
@@ -125,4 +130,6 @@ export const groups: Readonly<Record<string, string>> = {
   workflow: "durable programs of calls, and their runs",
   namespace: "tenants",
   token: "credentials",
+  openwhisk: "what is OpenWhisk's alone",
+  "openwhisk user": "users of OpenWhisk, and their keys",
 };

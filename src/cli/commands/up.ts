@@ -1,7 +1,9 @@
+import { writeFileSync } from "node:fs";
 import { command } from "../command.ts";
 import { deployExamples } from "../examples.ts";
 import { ownName, packageVersion } from "../locations.ts";
-import { sandboxes, startPlatform } from "../platform.ts";
+import { type RunningPlatform, sandboxes, startPlatform } from "../platform.ts";
+import type { Terminal } from "../terminal.ts";
 
 export const up = command({
   name: "up",
@@ -15,6 +17,8 @@ export const up = command({
     config: { kind: "text", placeholder: "file", summary: "the operator's configuration" },
     sandbox: { kind: "text", summary: "what encloses functions", choices: sandboxes },
     logLevel: { kind: "text", placeholder: "level", summary: "warn", choices: ["debug", "info", "warn", "error"] },
+    openwhiskPort: { kind: "number", placeholder: "port", summary: "port for OpenWhisk's clients, 0 for any (3233)" },
+    wskprops: { kind: "text", placeholder: "file", summary: "write a .wskprops for OpenWhisk's clients" },
     examples: { kind: "flag", summary: "deploy the examples and say what to try" },
   },
   async run({ terminal, signal, namespace }, _given, options) {
@@ -27,6 +31,7 @@ export const up = command({
       terminal.print("");
       terminal.print(`  API     ${bold(platform.url)}`);
       terminal.print(`  Token   ${platform.tokenFile}`);
+      for (const dialect of platform.dialects) printDialect(terminal, dialect, options.wskprops);
       if (options.examples) await deployExamples(terminal, platform, namespace, signal);
       terminal.print("");
       terminal.print(`Next: ${ownName()} new hello && ${ownName()} deploy hello. Ctrl-C stops the platform.`);
@@ -37,6 +42,23 @@ export const up = command({
     }
   },
 });
+
+function printDialect(
+  terminal: Terminal,
+  { name, url, problem, credential }: RunningPlatform["dialects"][number],
+  wskprops: string | undefined,
+): void {
+  if (url === undefined) {
+    terminal.note(`  ${name} is not served: ${problem ?? "its port could not be had"}`);
+    return;
+  }
+  terminal.print(`  ${name.padEnd(7)} ${url}`);
+  if (credential === undefined) return;
+  terminal.print(`          wsk property set --apihost ${url} --auth ${credential}`);
+  if (wskprops === undefined) return;
+  writeFileSync(wskprops, `APIHOST=${url}\nAUTH=${credential}\nNAMESPACE=_\n`, { mode: 0o600 });
+  terminal.print(`          written to ${wskprops}`);
+}
 
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

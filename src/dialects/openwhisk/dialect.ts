@@ -84,15 +84,13 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
     },
 
     eventsPublished(namespace, topic, events) {
-      context?.firing
-        .published(namespace, topic, events)
-        .catch((thrown: unknown) =>
-          log.error("the activation of a trigger could not be written", {
-            namespace,
-            topic,
-            error: asVirgaError(thrown),
-          }),
-        );
+      context?.firing.published(namespace, topic, events).catch((thrown: unknown) =>
+        log.error("the activation of a trigger could not be written", {
+          namespace,
+          topic,
+          error: asVirgaError(thrown),
+        }),
+      );
     },
 
     async open(engine) {

@@ -131,6 +131,11 @@ export class Subjects {
     return credential;
   }
 
+  /** The credential of a namespace's user, which is made where it is not there. */
+  async ensure(namespace: string): Promise<string> {
+    return (await this.apiKeyOf(namespace)) ?? this.create(namespace);
+  }
+
   /** The namespace and what is in it stay. False where there was no such user. */
   async delete(namespace: string): Promise<boolean> {
     const { secrets, records } = this.#options;
