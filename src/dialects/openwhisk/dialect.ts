@@ -11,6 +11,7 @@ import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
+import { forgetApis, manageApis, serveApi } from "./api-gateway/apis.ts";
 import { activationIdOf, type WhiskNote } from "./activation.ts";
 import { createCallAdapter, noteFor } from "./call-adapter.ts";
 import { compositeRecord } from "./composite.ts";
@@ -117,6 +118,7 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
         handle: (request, response) => handle(opened, options, request, response),
         async forget(namespace) {
           await entities.forget(whiskNamespace(namespace));
+          await forgetApis(records, whiskNamespace(namespace));
           await subjects.forget(namespace);
         },
         close: () => entities.close(),
@@ -162,16 +164,21 @@ function handle(
 const api = "/api/v1";
 const namespaces = `${api}/namespaces`;
 const web = `${api}/web/`;
+const apiManagement = `${web}whisk.system/apimgmt/`;
 
 async function serve(context: WhiskContext, options: OpenWhiskOptions, exchange: Exchange): Promise<void> {
   checkUrl(exchange.request.url ?? "/");
   const path = exchange.path.startsWith("//") ? exchange.path.slice(1) : exchange.path;
+  if (path.startsWith(apiManagement)) return manageApis(context, exchange, path.slice(apiManagement.length));
   if (path.startsWith(web)) return serveWebAction(context, exchange, path.slice(web.length));
   if (path.startsWith(namespaces) && (path.length === namespaces.length || path.charCodeAt(namespaces.length) === 47)) {
     if (exchange.method === "OPTIONS") return exchange.answerEmpty(200);
     const subject = context.subjects.authenticate(exchange.header("authorization"));
     if (subject === undefined) throw new WhiskError(401, "The supplied authentication is invalid.");
     return serveNamespaces(context, exchange, path.slice(namespaces.length), subject);
+  }
+  if (path.startsWith("/api/") && !path.startsWith("/api/v1") && path !== "/api/info") {
+    return serveApi(context, exchange, path.slice("/api/".length));
   }
   serveInfo(options, exchange, path);
 }
