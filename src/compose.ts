@@ -275,6 +275,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
         requestTimeoutMs,
       });
       dialectListeners.push(opened);
+      whisk.servedAt(urlOf(opened));
       dialects.push({
         name: "OpenWhisk",
         url: urlOf(opened),

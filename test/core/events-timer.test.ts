@@ -175,3 +175,20 @@ describe("what to fire", () => {
     assert.equal(planFires(minutely, noon, noon + 365 * 86_400_000, "all").fire.length, 100);
   });
 });
+
+test("six fields begin with seconds, and are due within each minute that is due", () => {
+  const at = (time: string): number => Date.parse(`2026-03-02T${time}Z`);
+  const times = dueTimes({ kind: "schedule", cron: "*/20 30-31 10 * * *", timezone: "UTC" });
+  const found: number[] = [];
+  for (let due = times.next(at("10:00:00")); found.length < 7; due = times.next(due!)) found.push(due!);
+  assert.deepEqual(found, [
+    at("10:30:00"),
+    at("10:30:20"),
+    at("10:30:40"),
+    at("10:31:00"),
+    at("10:31:20"),
+    at("10:31:40"),
+    at("10:30:00") + 86_400_000,
+  ]);
+  assert.throws(() => dueTimes({ kind: "schedule", cron: "60 * * * * *", timezone: "UTC" }), /second/);
+});

@@ -1,10 +1,11 @@
 import { VirgaError } from "../errors.ts";
 import { quote } from "../names.ts";
-import { type Cron, nextDueMinute, parseCron, type WallMinute } from "../scaling/cron.ts";
+import { type Cron, nextDueMinute, parseCron, parseSeconds, type WallMinute } from "../scaling/cron.ts";
 import { wallMinute, wallOf } from "../scaling/schedule.ts";
 
 /** When a source is due. Times are milliseconds since the epoch; none is due before `startAt` or after `endAt`. */
 export type Timer = (
+  /** Five fields, or six that begin with seconds. */
   | { readonly kind: "schedule"; readonly cron: string; readonly timezone: string }
   /** Due at `startAt`, then every `everyMs`. */
   | { readonly kind: "interval"; readonly everyMs: number; readonly startAt: number }
@@ -113,11 +114,28 @@ function unbounded(timer: Timer): (moment: number) => number | undefined {
       return (moment) => startAt + Math.max(0, Math.floor((moment - startAt) / everyMs) + 1) * everyMs;
     }
     case "schedule": {
-      const cron = parseCron(timer.cron);
+      const { seconds, minutes } = splitSeconds(timer.cron);
+      const cron = parseCron(minutes);
       const wall = wallOf(timer.timezone);
-      return (moment) => nextByWall(cron, wall, moment);
+      return (moment) => nextSecond(seconds, (at) => nextByWall(cron, wall, at), moment);
     }
   }
+}
+
+/** Six fields begin with seconds; five are due at the minute's beginning. */
+function splitSeconds(text: string): { seconds: readonly number[]; minutes: string } {
+  const fields = text.trim().split(/\s+/);
+  if (fields.length !== 6) return { seconds: [0], minutes: text };
+  const seconds = [...parseSeconds(text, fields[0]!)].sort((a, b) => a - b);
+  return { seconds, minutes: fields.slice(1).join(" ") };
+}
+
+/** The next due second, in this minute or the next one that is due. */
+function nextSecond(seconds: readonly number[], nextMinute: (moment: number) => number, moment: number): number {
+  const start = Math.floor(moment / minuteMs) * minuteMs;
+  const second = seconds.find((one) => start + one * 1000 > moment);
+  if (second !== undefined && nextMinute(start - 1) === start) return start + second * 1000;
+  return nextMinute(moment) + seconds[0]! * 1000;
 }
 
 /**

@@ -41,6 +41,11 @@ export function parseCron(text: string): Cron {
   return cron;
 }
 
+/** The field of seconds, which some write in front of the five; as the others are written. */
+export function parseSeconds(text: string, field: string): ReadonlySet<number> {
+  return readField(text, secondsPart, field);
+}
+
 /** The last time at or before `now` that it was due. */
 export function lastDue(cron: Cron, now: WallMinute): WallMinute {
   const today = Math.floor(now / minutesPerDay);
@@ -99,6 +104,8 @@ interface Part {
   readonly most: number;
   readonly names: readonly string[];
 }
+
+const secondsPart: Part = { name: "second", least: 0, most: 59, names: [] };
 
 function readField(text: string, part: Part, field: string): Set<number> {
   const values = new Set<number>();

@@ -13,12 +13,14 @@ import { annotation, type Documents, isTruthy, type ResolvedAction, resolveActio
 export const runContentType = "application/vnd.openwhisk.run+json";
 
 export interface CallAdapterOptions {
+  /** Where actions reach the platform, such as `http://127.0.0.1:3233`; undefined while nothing listens. */
+  apiHost(): string | undefined;
   readonly documents: Documents;
   /** `uuid:key` of a namespace's user, for actions that may call back; undefined where there is none. */
   apiKeyOf(namespace: string): Promise<string | undefined>;
 }
 
-export function createCallAdapter({ documents, apiKeyOf }: CallAdapterOptions): CallAdapter {
+export function createCallAdapter({ documents, apiKeyOf, apiHost }: CallAdapterOptions): CallAdapter {
   return {
     prepare({ id, request, body, deadline }) {
       const caller = whiskNamespace(request.namespace);
@@ -34,7 +36,7 @@ export function createCallAdapter({ documents, apiKeyOf }: CallAdapterOptions): 
 
       function finish(found: ResolvedAction): PreparedCall | Promise<PreparedCall> {
         const value = merged(found, body);
-        const run = { caller, id, requestId: request.cause.requestId ?? id, deadline };
+        const run = { caller, id, requestId: request.cause.requestId ?? id, deadline, apiHost: apiHost() };
         const key = annotation(found.action.annotations, "provide-api-key");
         if (key !== undefined && !isTruthy(key)) return prepared(found, value, run, undefined);
         return apiKeyOf(caller).then((apiKey) => prepared(found, value, run, apiKey));
@@ -48,6 +50,7 @@ interface Run {
   readonly id: string;
   readonly requestId: string;
   readonly deadline: number;
+  readonly apiHost: string | undefined;
 }
 
 function prepared(found: ResolvedAction, value: string, run: Run, apiKey: string | undefined): PreparedCall {
@@ -56,6 +59,7 @@ function prepared(found: ResolvedAction, value: string, run: Run, apiKey: string
     `{"value":${value},"namespace":${JSON.stringify(run.caller)},"action_name":${JSON.stringify(pathOf(called))},` +
     `"action_version":${JSON.stringify(action.version)},"activation_id":"${activationIdOf(run.id)}",` +
     `"transaction_id":${JSON.stringify(run.requestId)},"deadline":"${Math.floor(run.deadline)}"` +
+    `${run.apiHost === undefined ? "" : `,"api_host":${JSON.stringify(run.apiHost)}`}` +
     `${apiKey === undefined ? "" : `,"api_key":${JSON.stringify(apiKey)}`}` +
     `${defaults.isEmpty ? "" : `,"env":${JSON.stringify(defaults.init)}`}}`;
   return {

@@ -29,6 +29,8 @@ import { qualifiedName, whiskNamespace } from "./names.ts";
 import { resolveAction } from "./resolution.ts";
 import { apiPaths, serveNamespaces } from "./routes.ts";
 import { Subjects } from "./subjects.ts";
+import { deleteFired, serveAlarms } from "./system/alarms.ts";
+import { installSystemPackages } from "./system/install.ts";
 import { type ThrottleLimits, Throttles } from "./throttle.ts";
 import { serveWebAction } from "./web/web-actions.ts";
 
@@ -56,6 +58,8 @@ export interface OpenWhisk {
 
 export interface OpenedOpenWhisk {
   readonly subjects: Subjects;
+  /** Where it is served, for actions that call back. */
+  servedAt(url: string): void;
   handle(request: IncomingMessage, response: ServerResponse): void;
   /** Removes what a namespace has that is being deleted. */
   forget(namespace: string): Promise<void>;
@@ -67,11 +71,13 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
   const entities = new EntityStore({ records, log });
   const documents = documentsOf({ entities });
   let context: WhiskContext | undefined;
+  let servedAt: string | undefined;
 
   return {
     protocol: conductorProtocol,
     adapter: createCallAdapter({
       documents,
+      apiHost: () => servedAt,
       apiKeyOf: (namespace) => context?.subjects.apiKeyOf(namespace) ?? Promise.resolve(undefined),
     }),
     provide: (id) => context?.deployments.provide(id) ?? Promise.resolve(false),
@@ -85,7 +91,7 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
     },
 
     eventsPublished(namespace, topic, events) {
-      context?.firing.published(namespace, topic, events).catch((thrown: unknown) =>
+      published(namespace, topic, events).catch((thrown: unknown) =>
         log.error("the activation of a trigger could not be written", {
           namespace,
           topic,
@@ -113,8 +119,12 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
         firing: createFiring({ engine, documents, identify }),
       };
       context = opened;
+      await installSystemPackages(opened);
       return {
         subjects,
+        servedAt(url) {
+          servedAt = url;
+        },
         handle: (request, response) => handle(opened, options, request, response),
         async forget(namespace) {
           await entities.forget(whiskNamespace(namespace));
@@ -125,6 +135,13 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
       };
     },
   };
+
+  async function published(namespace: string, topic: string, events: readonly StoredEvent[]): Promise<void> {
+    if (context === undefined) return;
+    const trigger = await context.firing.published(namespace, topic, events);
+    if (trigger === undefined) return;
+    for (const stored of events) await deleteFired(context, trigger, stored);
+  }
 
   /** Of a run of ours; undefined for a workflow that is none of OpenWhisk's. */
   async function noteOfRun(run: RunView): Promise<WhiskNote | undefined> {
@@ -164,12 +181,14 @@ function handle(
 const api = "/api/v1";
 const namespaces = `${api}/namespaces`;
 const web = `${api}/web/`;
+const alarms = `${api}/alarms/`;
 const apiManagement = `${web}whisk.system/apimgmt/`;
 
 async function serve(context: WhiskContext, options: OpenWhiskOptions, exchange: Exchange): Promise<void> {
   checkUrl(exchange.request.url ?? "/");
   const path = exchange.path.startsWith("//") ? exchange.path.slice(1) : exchange.path;
   if (path.startsWith(apiManagement)) return manageApis(context, exchange, path.slice(apiManagement.length));
+  if (path.startsWith(alarms)) return serveAlarms(context, exchange, path.slice(alarms.length));
   if (path.startsWith(web)) return serveWebAction(context, exchange, path.slice(web.length));
   if (path.startsWith(namespaces) && (path.length === namespaces.length || path.charCodeAt(namespaces.length) === 47)) {
     if (exchange.method === "OPTIONS") return exchange.answerEmpty(200);

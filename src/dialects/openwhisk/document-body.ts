@@ -37,7 +37,7 @@ export function checkOverwrite(isThere: boolean, overwrite: boolean): void {
   if (isThere && !overwrite) throw new WhiskError(409, "Resource already exists.");
 }
 
-function nextPatch(version: string): string {
+export function nextPatch(version: string): string {
   const [major, minor, patch = "0"] = version.split(".");
   return `${major}.${minor}.${Number(patch) + 1}`;
 }

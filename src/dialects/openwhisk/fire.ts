@@ -16,8 +16,8 @@ export interface RuleDocuments {
 export interface Firing {
   /** The payload over the trigger's defaults, and the request's headers beside them. Resolves to the activation's id; undefined where no rule is active. */
   fire(trigger: Trigger, payload: Json, headers: Readonly<Record<string, string>>): Promise<string | undefined>;
-  /** For the engine's events: a topic has new ones. Writes the activations of triggers. */
-  published(namespace: string, topic: string, events: readonly StoredEvent[]): Promise<void>;
+  /** For the engine's events: a topic has new ones. Writes the activations of triggers; gives the one that the topic is of. */
+  published(namespace: string, topic: string, events: readonly StoredEvent[]): Promise<Trigger | undefined>;
   /** A trigger is made: its topic is there. */
   putTrigger(trigger: Trigger): Promise<void>;
   /** Its rules' subscriptions go with it; the rules stay, inactive. */
@@ -87,12 +87,13 @@ export function createFiring({ engine, documents, identify }: FiringOptions): Fi
     async published(namespace, topic, events) {
       const own = whiskNamespace(namespace);
       const trigger = await documents.trigger(own, decoded(topic));
-      if (trigger === undefined) return;
+      if (trigger === undefined) return undefined;
       for (const stored of events) {
         engine.history.append(
           triggerRecord(namespace, topic, trigger, stored, await linesOf(trigger, stored), identify),
         );
       }
+      return trigger;
     },
 
     async deleteTrigger(trigger, rules) {
