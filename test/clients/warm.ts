@@ -1,0 +1,5 @@
+/** Builds and installs every client, so that it does not count as a test's time. */
+import { goClient, npmClients } from "./clients.ts";
+
+for (const name of ["wsk", "wskdeploy"] as const) console.log(await goClient(name));
+console.log(await npmClients("openwhisk-js"));
