@@ -79,7 +79,7 @@ export async function putAction(context: WhiskContext, exchange: Exchange, name:
   };
   if (exec.kind === "sequence") await checkSequence(context, exec as SequenceExec, name);
   await entities.put("action", name, action, before);
-  if (needsDeploy(before?.document, action)) await deployments.ensure(action, name);
+  await deployments.ensure(name);
   exchange.answer(200, shown(action, await codeOf(context, action)));
 }
 
@@ -99,14 +99,6 @@ export function shown(
   code: string | undefined,
 ): Record<string, unknown> {
   return { ...action, exec: code === undefined ? action.exec : { ...action.exec, code } };
-}
-
-/** What is not in the function's settings changes without a deploy. */
-function needsDeploy(before: StoredAction | undefined, after: StoredAction): boolean {
-  if (before === undefined || before.code?.digest !== after.code?.digest) return true;
-  const parts = ({ exec, limits, annotations }: StoredAction) =>
-    JSON.stringify([exec, limits, annotations.filter(({ key }) => key === "conductor" || key === "description")]);
-  return parts(before) !== parts(after);
 }
 
 function annotationsOf(

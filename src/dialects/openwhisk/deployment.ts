@@ -3,58 +3,92 @@ import { createHash } from "node:crypto";
 import { asVirgaError, VirgaError } from "../../core/errors.ts";
 import type { FunctionId, Revision } from "../../core/model.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { createTurns } from "../../engine/turns.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
 import { workflowOf } from "./composite.ts";
-import type { EntityStore, StoredAction } from "./entity-store.ts";
+import type { StoredAction } from "./entity-store.ts";
+import { WhiskError } from "./errors.ts";
 import { engineName, engineNamespace, type QualifiedName, qualifiedName, whiskNamespace } from "./names.ts";
 import { archiveOf, failingProjection, type Projection, projectionOf } from "./projection.ts";
 import { type Documents, isComposite, resolveAction } from "./resolution.ts";
 
 export interface DeploymentsOptions {
   readonly engine: Pick<Engine, "deployer" | "functions" | "workflows">;
-  readonly entities: EntityStore;
   readonly documents: Documents;
   readonly blobs: Blobs;
   readonly records: Records;
   readonly log: Log;
 }
 
-/** The record of an import, so that a change of the provider reaches it: `openwhisk/imports/PROVIDER/CALLER`, by their hashes. */
-const importPrefix = "openwhisk/imports/";
-
+/**
+ * Keeps functions and workflows as the documents are. What it has to know lies in the records:
+ *
+ *     openwhisk/deploying/ACTION            the action's name, while it is being deployed
+ *     openwhisk/imports/ACTION/FUNCTION     the id of a function that shares an action's code, in another namespace
+ *
+ * ACTION and FUNCTION are hashes: two names do not fit into one key. A function says in its annotations of which content of its
+ * action it was made, so what is up to date is left alone.
+ */
 export class Deployments {
   readonly #options: DeploymentsOptions;
+  /** One change at a time of an action and those who import it. */
+  readonly #turn = createTurns();
 
   constructor(options: DeploymentsOptions) {
     this.#options = options;
   }
 
   /**
-   * Deploys an action's code, and brings those up to date who imported it. Code that cannot be built is no failure of this: its
-   * calls answer why.
+   * Deploys an action as its document stands, and brings those up to date who imported it. Code that cannot be built is no failure
+   * of this: its calls answer why.
    */
-  async ensure(action: StoredAction, place: QualifiedName): Promise<void> {
-    const { engine } = this.#options;
-    const namespace = engineNamespace(place.namespace);
-    const name = engineName(place, place.namespace);
-    if (isComposite(action)) await engine.workflows.put(namespace, name, workflowOf(action, place, place.namespace));
-    else await engine.workflows.delete(namespace, name);
-    if (action.exec.kind === "sequence") await engine.functions.delete({ namespace, name });
-    else await this.#deploy(action, { namespace, name });
-    for (const importer of await this.#importers({ namespace, name })) await this.#bring(importer, action, place);
+  ensure(place: QualifiedName): Promise<void> {
+    const own = ownId(place);
+    const mark = deployingPrefix + shortOf(own);
+    return this.#turn(shortOf(own), async () => {
+      const { records } = this.#options;
+      const action = await this.#actionAt(place);
+      // Deleted meanwhile, by somebody whose turn is next.
+      if (action === undefined) return;
+      await records.put(mark, place);
+      await this.#deploy(action, place, own);
+      for (const importer of await this.#importers(own)) await this.#renew(importer, action, place);
+      await records.delete(mark);
+    });
   }
 
-  /** With it go the functions of those who imported it. */
-  async remove(place: QualifiedName): Promise<void> {
-    const { engine, records } = this.#options;
-    const own = { namespace: engineNamespace(place.namespace), name: engineName(place, place.namespace) };
-    for (const id of [own, ...(await this.#importers(own))]) {
-      await engine.workflows.delete(id.namespace, id.name);
-      await engine.functions.delete(id);
-      await records.delete(importKey(own, id));
+  /** As `ensure`, of an action that is deployed already; others are when they are first called. */
+  async refresh(place: QualifiedName): Promise<void> {
+    if ((await this.#options.engine.functions.get(ownId(place))) !== undefined) await this.ensure(place);
+  }
+
+  /** Does again what a killed server had begun. */
+  async resume(): Promise<void> {
+    const { records, log } = this.#options;
+    for (const { key, value } of await records.list<QualifiedName>(deployingPrefix)) {
+      try {
+        if ((await this.#actionAt(value)) === undefined) await records.delete(key);
+        else await this.ensure(value);
+      } catch (thrown) {
+        log.error("an action whose deploy was cut off could not be deployed", {
+          action: value,
+          error: asVirgaError(thrown),
+        });
+      }
     }
+  }
+
+  /** Of a deleted action. With its function go those of who imported it. */
+  remove(place: QualifiedName): Promise<void> {
+    const own = ownId(place);
+    return this.#turn(shortOf(own), async () => {
+      // Made anew meanwhile.
+      if ((await this.#actionAt(place)) !== undefined) return;
+      for (const importer of await this.#importers(own)) await this.#drop(importer, own);
+      await this.#drop(own, own);
+    });
   }
 
   /** For the registry: a function that is called and is not there. True: it is now. */
@@ -62,53 +96,82 @@ export class Deployments {
     const caller = whiskNamespace(id.namespace);
     const called = qualifiedName(id.name, caller);
     if (called === undefined) return false;
+    let provider: QualifiedName;
     try {
-      const found = await resolveAction(this.#options.documents, called, caller);
-      const action = found.action as StoredAction;
-      if (action.exec.kind === "sequence") return false;
-      const isOwn = found.provider.namespace === caller && found.provider.package === called.package;
-      // Its deploy was cut off.
-      if (isOwn) await this.#deploy(action, id);
-      else await this.#bring(id, action, found.provider);
-      return true;
+      ({ provider } = await resolveAction(this.#options.documents, called, caller));
     } catch (thrown) {
-      if (thrown instanceof VirgaError && thrown.kind !== "user") throw thrown;
-      return false;
+      if (thrown instanceof WhiskError) return false;
+      throw thrown;
     }
+    const own = ownId(provider);
+    return this.#turn(shortOf(own), async () => {
+      const action = await this.#actionAt(provider);
+      if (action === undefined || action.exec.kind === "sequence") return false;
+      if (isSame(own, id)) await this.#deploy(action, provider, own);
+      else await this.#import(id, action, provider);
+      return true;
+    });
   }
 
   /** A sequence or composition of elsewhere, so that rules and other sequences can name it. */
   async importComposite(called: QualifiedName, caller: string): Promise<void> {
-    const found = await resolveAction(this.#options.documents, called, caller);
-    if (!isComposite(found.action) || found.binding === undefined) return;
-    await this.#bring(
-      { namespace: engineNamespace(caller), name: engineName(called, caller) },
-      found.action,
-      found.provider,
-    );
+    const { action, provider, binding } = await resolveAction(this.#options.documents, called, caller);
+    if (!isComposite(action) || (binding === undefined && provider.namespace === caller)) return;
+    const id = { namespace: engineNamespace(caller), name: engineName(called, caller) };
+    await this.#turn(shortOf(ownId(provider)), () => this.#import(id, action as StoredAction, provider));
   }
 
-  async #deploy(action: StoredAction, id: FunctionId): Promise<void> {
-    const { blobs, log } = this.#options;
-    if (action.code === undefined) return;
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of (await blobs.get(action.code.digest)).content) chunks.push(chunk);
+  /** A binding leads elsewhere from now on, or nowhere: what was imported through it goes, and is imported anew when it is called. */
+  async unbind(namespace: string, inPackage: string): Promise<void> {
+    for (const { key, value } of await this.#options.records.list<FunctionId>(importPrefix)) {
+      const called = qualifiedName(value.name, whiskNamespace(value.namespace));
+      if (called?.namespace !== namespace || called.package !== inPackage) continue;
+      await this.#dropFunction(value);
+      await this.#options.records.delete(key);
+    }
+  }
+
+  async #deploy(action: StoredAction, place: QualifiedName, id: FunctionId): Promise<void> {
+    const { engine } = this.#options;
+    if (isComposite(action))
+      await engine.workflows.put(id.namespace, id.name, workflowOf(action, place, place.namespace));
+    else await engine.workflows.delete(id.namespace, id.name);
+    if (action.code === undefined) await engine.functions.delete(id);
+    else if (!(await this.#isUpToDate(action, id))) await this.#build(action, id);
+  }
+
+  async #isUpToDate(action: StoredAction, id: FunctionId): Promise<boolean> {
+    const { functions } = this.#options.engine;
+    const state = await functions.get(id);
+    const newest = state && (await functions.revision(id, state.latestRevision));
+    return newest?.config.annotations[contentNote] === contentOf(action);
+  }
+
+  async #build(action: StoredAction, id: FunctionId): Promise<void> {
     try {
-      await this.#put(id, projectionOf(action, Buffer.concat(chunks)));
+      const projection = await projectionOf(action, await this.#read(action));
+      const annotations = { [contentNote]: contentOf(action) };
+      await this.#put(id, { ...projection, settings: { ...projection.settings, annotations } });
     } catch (thrown) {
       const error = asVirgaError(thrown);
-      if (error.kind !== "user" && error.code !== "build_timeout" && error.code !== "runtime_unavailable") throw thrown;
-      log.info("an action's code cannot be built", { ...id, error });
-      const { log: output, location, fix } = error.detail;
-      const reason = [error.message, location, output, fix].filter((part) => part !== undefined).join("\n");
+      if (!isOfTheCode(error)) throw thrown;
+      this.#options.log.info("an action's code cannot be built", { ...id, error });
+      const { log, location, fix } = error.detail;
+      const reason = [error.message, location, log, fix].filter((part) => part !== undefined).join("\n");
       await this.#put(id, failingProjection(action, reason));
     }
   }
 
+  async #read({ code }: StoredAction): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of (await this.#options.blobs.get(code!.digest)).content) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
   async #put(id: FunctionId, { source, layer, settings }: Projection): Promise<void> {
     const { engine, blobs } = this.#options;
-    const archive = "archive" in source ? source.archive : await archiveOf(source.files);
-    const [whole, over] = [await keep(blobs, archive), await keep(blobs, await archiveOf(layer))];
+    const whole = await keep(blobs, "archive" in source ? source.archive : await archiveOf(source.files));
+    const over = await keep(blobs, await archiveOf(layer));
     await engine.deployer.deploy(
       { ...id, source: whole, layers: [over], settings, trial: false, traffic: "latest" },
       () => undefined,
@@ -117,45 +180,91 @@ export class Deployments {
   }
 
   /** The provider's code as a function of another namespace, under that one's name for it. */
-  async #bring(id: FunctionId, action: StoredAction, provider: QualifiedName): Promise<void> {
+  async #import(id: FunctionId, action: StoredAction, provider: QualifiedName): Promise<void> {
     const { engine, records } = this.#options;
-    const own = { namespace: engineNamespace(provider.namespace), name: engineName(provider, provider.namespace) };
-    if (isComposite(action)) {
-      const called = qualifiedName(id.name, whiskNamespace(id.namespace));
-      if (called !== undefined) {
-        await engine.workflows.put(id.namespace, id.name, workflowOf(action, called, whiskNamespace(id.namespace)));
-      }
-    }
-    if (action.exec.kind !== "sequence") {
-      const { number: _, namespace: _n, name: _m, ...content } = await this.#revisionOf(own, action);
-      await engine.functions.addRevision(id, content, { traffic: "latest" });
-    }
+    const own = ownId(provider);
+    // First: a function that nobody knows of would outlive its provider.
     await records.put(importKey(own, id), id);
-  }
-
-  async #revisionOf(own: FunctionId, action: StoredAction): Promise<Revision> {
-    const { functions } = this.#options.engine;
-    let state = await functions.get(own);
-    if (state === undefined) {
-      await this.#deploy(action, own);
-      state = await functions.get(own);
+    const caller = whiskNamespace(id.namespace);
+    const called = qualifiedName(id.name, caller);
+    if (called !== undefined && isComposite(action))
+      await engine.workflows.put(id.namespace, id.name, workflowOf(action, called, caller));
+    else await engine.workflows.delete(id.namespace, id.name);
+    if (action.code === undefined) {
+      await engine.functions.delete(id);
+      return;
     }
-    const revision = state && (await functions.revision(own, state.latestRevision));
-    if (revision === undefined) throw new VirgaError("not_found", `there is no code of ${own.namespace}/${own.name}`);
-    return revision;
+    const { number: _, namespace: _n, name: _m, ...content } = await this.#newestOf(own, action, provider);
+    await engine.functions.addRevision(id, content, { traffic: "latest" });
   }
 
-  async #importers({ namespace, name }: FunctionId): Promise<FunctionId[]> {
-    const entries = await this.#options.records.list<FunctionId>(`${importPrefix}${shortOf({ namespace, name })}/`);
+  /** One whose namespace is gone is not made again. */
+  async #renew(importer: FunctionId, action: StoredAction, provider: QualifiedName): Promise<void> {
+    const { functions, workflows } = this.#options.engine;
+    const isThere =
+      (await functions.get(importer)) !== undefined ||
+      (await workflows.get(importer.namespace, importer.name)) !== undefined;
+    if (isThere) await this.#import(importer, action, provider);
+    else await this.#options.records.delete(importKey(ownId(provider), importer));
+  }
+
+  async #newestOf(own: FunctionId, action: StoredAction, place: QualifiedName): Promise<Revision> {
+    const { functions } = this.#options.engine;
+    if ((await functions.get(own)) === undefined) await this.#deploy(action, place, own);
+    const state = await functions.get(own);
+    const revision = state && (await functions.revision(own, state.latestRevision));
+    if (revision !== undefined) return revision;
+    throw new VirgaError("not_found", `there is no code of ${own.namespace}/${own.name}`);
+  }
+
+  async #drop(id: FunctionId, own: FunctionId): Promise<void> {
+    await this.#dropFunction(id);
+    await this.#options.records.delete(importKey(own, id));
+  }
+
+  async #dropFunction({ namespace, name }: FunctionId): Promise<void> {
+    await this.#options.engine.workflows.delete(namespace, name);
+    await this.#options.engine.functions.delete({ namespace, name });
+  }
+
+  async #importers(own: FunctionId): Promise<FunctionId[]> {
+    const entries = await this.#options.records.list<FunctionId>(`${importPrefix}${shortOf(own)}/`);
     return entries.map(({ value }) => value);
   }
+
+  async #actionAt({ namespace, package: inPackage, name }: QualifiedName): Promise<StoredAction | undefined> {
+    return this.#options.documents.action(namespace, inPackage, name);
+  }
+}
+
+const deployingPrefix = "openwhisk/deploying/";
+const importPrefix = "openwhisk/imports/";
+const contentNote = "openwhisk.content";
+
+/** All of an action that makes a difference to its function. */
+function contentOf({ exec, code, limits, annotations, namespace }: StoredAction): string {
+  const description = annotations.find(({ key }) => key === "description")?.value;
+  const content = JSON.stringify([exec, code?.digest, limits, description, namespace]);
+  return createHash("sha256").update(content).digest("hex");
+}
+
+/** Something that its author has to change, and not the operator of this platform. */
+function isOfTheCode({ kind, code }: VirgaError): boolean {
+  return ((kind === "user" || kind === "limit") && code !== "conflict") || code === "runtime_unavailable";
+}
+
+function ownId(place: QualifiedName): FunctionId {
+  return { namespace: engineNamespace(place.namespace), name: engineName(place, place.namespace) };
+}
+
+function isSame(one: FunctionId, other: FunctionId): boolean {
+  return one.namespace === other.namespace && one.name === other.name;
 }
 
 function importKey(own: FunctionId, id: FunctionId): string {
   return `${importPrefix}${shortOf(own)}/${shortOf(id)}`;
 }
 
-/** Two names of functions do not fit into one key. */
 function shortOf({ namespace, name }: FunctionId): string {
   return createHash("sha256").update(`${namespace}/${name}`).digest("hex");
 }

@@ -114,12 +114,13 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
         documents,
         subjects,
         throttles: new Throttles(clock, options.limits),
-        deployments: new Deployments({ engine, entities, documents, blobs, records, log }),
+        deployments: new Deployments({ engine, documents, blobs, records, log }),
         invocations: createInvocations({ engine, clock, log, identify }),
         firing: createFiring({ engine, documents, identify }),
       };
       context = opened;
       await installSystemPackages(opened);
+      void opened.deployments.resume();
       return {
         subjects,
         servedAt(url) {

@@ -69,7 +69,7 @@ export async function putPackage(
   namespace: string,
   name: string,
 ): Promise<void> {
-  const { entities, clock } = context;
+  const { entities, deployments, clock } = context;
   if (name === "default") throw new WhiskError(400, "Package name is reserved: default.");
   const body = await exchange.json(sizeLimits.parameters * 3);
   const before = await entities.find("package", { namespace, name });
@@ -91,6 +91,9 @@ export async function putPackage(
     ...commonFields(body, before?.document, clock.now()),
   };
   await entities.put("package", { namespace, name }, document, before);
+  const bound = before?.document.binding;
+  if (bound !== undefined && (bound.namespace !== binding?.namespace || bound.name !== binding.name))
+    await deployments.unbind(namespace, name);
   exchange.answer(200, shown(document));
 }
 
@@ -120,6 +123,7 @@ export async function deletePackage(
     await deployments.remove(place);
   }
   await entities.delete({ namespace, name }, before);
+  if (before.document.binding !== undefined) await deployments.unbind(namespace, name);
   exchange.answer(200, shown(before.document));
 }
 

@@ -1,67 +1,60 @@
 /** Actions as deploys: which files, which runtime, which settings. */
-import { readFileSync } from "node:fs";
 import { packTar } from "modern-tar";
+import { VirgaError } from "../../core/errors.ts";
 import type { FunctionSettings } from "../../engine/engine.ts";
+import { viewZip } from "./code-view.ts";
 import type { CodeExec } from "./entities.ts";
 import type { StoredAction } from "./entity-store.ts";
-import { readKind } from "./kinds.ts";
+import {
+  type CodeView,
+  type Files,
+  type Guest,
+  guestFile,
+  guests,
+  type GuestSettings,
+  settingsFile,
+} from "./guest/index.ts";
+import { familyOf } from "./kinds.ts";
 
 export interface Projection {
-  /** The archive: the user's own (a zip), or made of a single file. */
+  /** The user's own archive as it is, or a single file. */
   readonly source: { readonly archive: Uint8Array } | { readonly files: Files };
   /** Laid over it. */
   readonly layer: Files;
   readonly settings: FunctionSettings;
 }
 
-/** Contents by path. */
-export type Files = Readonly<Record<string, FileContent>>;
-
-export interface FileContent {
-  readonly content: string | Uint8Array;
-  readonly executable?: true;
-}
-
-/** How a language's code is laid out, and started. */
-interface Language {
-  readonly runtime: string;
-  readonly convention: string;
-  readonly handler: string;
-  /** The adapter that turns user code into a program for this platform; a file in `guest/`. */
-  readonly adapter: string;
-  /** What a single file is called, and what goes with it. */
-  single(code: string, main: string): { entry: string; files?: Files };
-  /** What is loaded of an archive. */
-  readonly archiveEntry?: string;
-}
-
-export function projectionOf(action: StoredAction, code: Uint8Array): Projection {
-  const exec = action.exec as CodeExec;
-  const { family } = readKind(exec.kind);
-  const language = languages[family];
-  if (language === undefined) throw new Error(`there is no guest for ${family}`);
-  const { runtime, convention, handler } = language;
-  const main = exec.main ?? "main";
-  const settings: FunctionSettings = { ...commonSettings(action), runtime, convention, handler };
-  const isArchive = exec.binary;
-  const text = isArchive ? "" : Buffer.from(code).toString("utf8");
-  const single = isArchive ? undefined : language.single(text, main);
-  const entry = single?.entry ?? language.archiveEntry;
-  const layer: Files = {
-    [handler]: { content: guestFile(language.adapter) },
-    ".openwhisk.json": { content: JSON.stringify({ main, ...(entry === undefined ? {} : { entry }) }) },
+/** Rejects with `runtime_unavailable` where this platform has nothing for the kind. */
+export async function projectionOf(action: StoredAction, code: Uint8Array): Promise<Projection> {
+  const { kind, binary, main = "main" } = action.exec as CodeExec;
+  const guest = guestOf(kind);
+  if (binary && isArchive(code)) {
+    const { archiveEntry: entry, packages } = guest;
+    const missing = packages === undefined ? {} : packages.missing(await viewZip(code, packages));
+    return {
+      source: { archive: code },
+      layer: { ...layerOf(guest, { main, ...(entry === undefined ? {} : { entry }) }), ...missing },
+      settings: settingsOf(action, guest),
+    };
+  }
+  const text = binary ? "" : Buffer.from(code.buffer, code.byteOffset, code.byteLength).toString("utf8");
+  const entry = guest.singleFile(text, main);
+  const view: CodeView = { sources: new Map([[entry, text]]), paths: new Set([entry]) };
+  return {
+    source: { files: { [entry]: { content: code, ...(guest.isProgram === undefined ? {} : { executable: true }) } } },
+    layer: { ...layerOf(guest, { main, entry }), ...guest.packages?.missing(view) },
+    settings: settingsOf(action, guest),
   };
-  if (single === undefined) return { source: { archive: code }, layer, settings };
-  return { source: { files: { [single.entry]: { content: text }, ...single.files } }, layer, settings };
 }
 
 /** In the place of code that could not be built: each call answers why. */
 export function failingProjection(action: StoredAction, failure: string): Projection {
-  const { runtime, convention, handler, adapter } = languages.nodejs!;
+  const guest = guests.nodejs!;
+  const settings: GuestSettings = { main: "main", failure };
   return {
-    source: { files: { ".openwhisk.json": { content: JSON.stringify({ main: "main", failure }) } } },
-    layer: { [handler]: { content: guestFile(adapter) } },
-    settings: { ...commonSettings(action), runtime, convention, handler },
+    source: { files: { [settingsFile]: { content: JSON.stringify(settings) } } },
+    layer: layerOf(guest, settings),
+    settings: settingsOf(action, guest),
   };
 }
 
@@ -70,6 +63,7 @@ export async function archiveOf(files: Files): Promise<Uint8Array> {
     Object.entries(files).map(([name, { content, executable }]) => {
       const body = typeof content === "string" ? Buffer.from(content) : content;
       return {
+        // The same files are the same archive, and built once.
         header: { name, size: body.length, mode: executable === true ? 0o755 : 0o644, mtime: new Date(0) },
         body,
       };
@@ -77,71 +71,56 @@ export async function archiveOf(files: Files): Promise<Uint8Array> {
   );
 }
 
-function commonSettings({ limits, annotations, name, namespace }: StoredAction): FunctionSettings {
+function guestOf(kind: string): Guest {
+  const guest = guests[familyOf(kind)];
+  if (guest !== undefined) return guest;
+  throw new VirgaError("runtime_unavailable", `Actions of the kind ${kind} cannot be run here yet`, {
+    field: "exec.kind",
+    fix: `Use one of these families: ${Object.keys(guests).join(", ")}.`,
+  });
+}
+
+function layerOf({ files }: Guest, settings: GuestSettings): Files {
+  const laid: Record<string, Files[string]> = { [settingsFile]: { content: JSON.stringify(settings) } };
+  for (const [path, given] of Object.entries(files)) {
+    laid[path] =
+      typeof given === "string"
+        ? { content: guestFile(given) }
+        : { content: guestFile(given.file), executable: given.executable };
+  }
+  return laid;
+}
+
+function settingsOf(
+  { limits, annotations, name, namespace }: StoredAction,
+  { runtime, convention, handler }: Guest,
+): FunctionSettings {
   const description = annotations.find(({ key }) => key === "description")?.value;
   return {
+    runtime,
+    convention,
+    handler,
     limits: {
       timeoutMs: limits.timeout,
       memoryMb: limits.memory,
       concurrency: limits.concurrency,
       logBytes: limits.logs * 2 ** 20,
-      requestBytes: 8 * 2 ** 20,
-      // What is over OpenWhisk's own limit is told with its beginning, so it has to be seen.
-      responseBytes: 8 * 2 ** 20,
+      requestBytes: bodyBytes,
+      responseBytes: bodyBytes,
     },
     async: { retry: "interruptions", maxAttempts: 5 },
+    network: "host",
+    public: false,
     dialect: "openwhisk",
     labels: { "openwhisk.action": `${namespace}/${name}`.slice(0, 256) },
     ...(typeof description === "string" ? { description: description.slice(0, 1024) } : {}),
   };
 }
 
-/** What a file of JavaScript may ask for without bringing it, as OpenWhisk's own image has it, and composer's code. */
-const bundledPackages: Readonly<Record<string, string>> = {
-  openwhisk: "3.21.9",
-  express: "4.21.2",
-  redis: "2.8.0",
-  "redis-commands": "1.7.0",
-  "serialize-error": "3.0.0",
-  uuid: "9.0.1",
-};
-
-const languages: Readonly<Partial<Record<string, Language>>> = {
-  nodejs: {
-    runtime: "node",
-    convention: "native",
-    handler: "openwhisk-action.mjs",
-    adapter: "node/openwhisk-action.mjs",
-    single(code) {
-      const isModule = /^\s*(?:export\s|import\s[^(])/m.test(code);
-      const wanted = Object.entries(bundledPackages).filter(([name]) => mentions(code, name));
-      const dependencies = wanted.length === 0 ? undefined : { optionalDependencies: Object.fromEntries(wanted) };
-      return {
-        entry: isModule ? "action.mjs" : "action.cjs",
-        ...(dependencies === undefined
-          ? {}
-          : { files: { "package.json": { content: JSON.stringify({ private: true, ...dependencies }) } } }),
-      };
-    },
-  },
-  python: {
-    runtime: "python",
-    convention: "native",
-    handler: "openwhisk_action.py",
-    adapter: "python/openwhisk_action.py",
-    archiveEntry: "__main__.py",
-    single: () => ({ entry: "__action__.py" }),
-  },
-};
-
-function mentions(code: string, name: string): boolean {
-  return new RegExp(`(?:require\\(|from\\s*|import\\s*\\(?)\\s*['"]${name}['"]`).test(code);
+/** zip, jar and tar.gz begin so; what else is binary is a program. */
+function isArchive(code: Uint8Array): boolean {
+  return (code[0] === 0x50 && code[1] === 0x4b) || (code[0] === 0x1f && code[1] === 0x8b);
 }
 
-const guestFiles = new Map<string, Uint8Array>();
-
-function guestFile(path: string): Uint8Array {
-  let content = guestFiles.get(path);
-  if (content === undefined) guestFiles.set(path, (content = readFileSync(new URL(`guest/${path}`, import.meta.url))));
-  return content;
-}
+/** What is over OpenWhisk's own limit of 1 MB is told with its beginning, so it has to be seen. */
+const bodyBytes = 8 * 2 ** 20;

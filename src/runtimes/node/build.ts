@@ -20,7 +20,9 @@ export async function buildNode(
 ): Promise<void> {
   const deadline = performance.now() + request.timeoutMs;
   await checkManifest(request.directory);
-  if (await needsInstall(request.directory)) await install(request, tools, major, deadline);
+  for (const folder of ["", packagesFolder]) {
+    if (await needsInstall(join(request.directory, folder))) await install(request, tools, major, deadline, folder);
+  }
   await check(request, tools, deadline);
   if (await hasDependencies(request)) await keepByteCode(request, tools, major, flags);
 }
@@ -51,8 +53,15 @@ async function needsInstall(directory: string): Promise<boolean> {
   return Object.keys(wanted).length > 0;
 }
 
-async function install(request: BuildRequest, tools: NodeTools, major: string, deadline: number): Promise<void> {
-  const locked = (await stat(join(request.directory, "package-lock.json")).catch(() => undefined)) !== undefined;
+async function install(
+  request: BuildRequest,
+  tools: NodeTools,
+  major: string,
+  deadline: number,
+  folder: string,
+): Promise<void> {
+  const locked =
+    (await stat(join(request.directory, folder, "package-lock.json")).catch(() => undefined)) !== undefined;
   const command = locked ? "ci" : "install";
   const npm = await tools.npm();
   const node = await tools.node(major);
@@ -70,6 +79,8 @@ async function install(request: BuildRequest, tools: NodeTools, major: string, d
       `${inside("/virga/node")}/node`,
       `${inside("/virga/npm")}/bin/npm-cli.js`,
       command,
+      "--prefix",
+      join(inside("/code"), folder),
       "--omit=dev",
       "--ignore-scripts",
       "--no-audit",
@@ -291,6 +302,12 @@ let nextBuild = 0;
 
 /** Code that waits longer for something has no network to get it from. */
 const loadingMs = 5000;
+
+/**
+ * A dialect lays a manifest there for what its peer's images have and the code may use without bringing it. It is installed on its
+ * own, so code with its own `node_modules` keeps them as they are.
+ */
+const packagesFolder = ".virga/packages";
 
 /** Of a failed step's output, in the error. */
 const keptLines = 40;

@@ -39,7 +39,7 @@ async function installPackage({ entities, clock }: WhiskContext, { name, descrip
 }
 
 async function installAction(
-  { entities, blobs, clock }: WhiskContext,
+  { entities, deployments, blobs, clock }: WhiskContext,
   { name: inPackage }: SystemPackage,
   { name, file, description, parameters = {}, isFeed, needsKey }: SystemAction,
 ): Promise<void> {
@@ -81,6 +81,7 @@ async function installAction(
   };
   // Deployed when it is first called: a start of the platform has no time for what nobody may use.
   await entities.put("action", place, action, before);
+  if (known !== undefined) await deployments.refresh(place);
 }
 
 function isSame(a: unknown, b: unknown): boolean {

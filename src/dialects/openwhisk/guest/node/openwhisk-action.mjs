@@ -1,10 +1,10 @@
 // Runs inside the sandbox: an OpenWhisk action as a handler of this platform. `.openwhisk.json` beside it says what the
 // user's code is: { entry?: "file" (of a single file), main: "main", failure?: "why it could not be built" }.
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import * as nodeModule from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { compileFunction } from "node:vm";
+import * as vm from "node:vm";
 
 const root = dirname(fileURLToPath(import.meta.url));
 const settings = JSON.parse(readFileSync(join(root, ".openwhisk.json"), "utf8"));
@@ -13,11 +13,10 @@ const runType = "application/vnd.openwhisk.run+json";
 let action;
 
 export default async function (request, context) {
-  let text = await request.text();
-  if (text === "") text = "{}";
+  const text = await request.text();
   let value;
   try {
-    value = JSON.parse(text);
+    value = text === "" ? {} : JSON.parse(text);
   } catch (error) {
     return failure(400, `The payload is no JSON: ${error.message}`);
   }
@@ -30,44 +29,49 @@ export default async function (request, context) {
     process.env.__OW_ACTIVATION_ID = context.id.replaceAll("-", "");
     process.env.__OW_DEADLINE = String(context.deadline);
   }
-  if (action === undefined) {
-    try {
-      action = await load();
-    } catch (error) {
-      console.error(error);
-      return failure(502, `Initialization has failed due to: ${describe(error)}`);
-    }
-  }
-  let result;
   try {
-    result = await action(value);
+    // Not before the first call: what is loaded may read its variables at once.
+    action ??= load();
+    await action;
   } catch (error) {
+    action = undefined;
     console.error(error);
-    return json(200, { error: serialised(error) });
+    return failure(502, `Initialization has failed due to: ${describe(error)}`);
   }
-  if (result === undefined || result === null) result = {};
-  if (typeof result !== "object") return failure(502, "The action did not return a dictionary or array.");
-  return json(200, result);
+  try {
+    return answer(await (await action)(value));
+  } catch (error) {
+    return answer({ error: serialised(error) });
+  }
 }
 
 async function load() {
-  if (settings.failure !== undefined) throw new Error(settings.failure);
-  process.chdir(root);
+  if (settings.failure !== undefined) throw settings.failure;
+  bringPackages();
   return settings.entry === undefined ? loadFolder() : loadFile(join(root, settings.entry), settings.main);
 }
 
 /** One file: its `main` may be a plain function that nobody exports. */
 async function loadFile(file, main) {
-  if (file.endsWith(".mjs")) return pick(await import(pathToFileURL(file).href), main);
-  const source = readFileSync(file, "utf8");
+  const source = readFileSync(file, "utf8")
+    .replace(/^\uFEFF/, "")
+    .replace(/^#!/, "//");
+  const name = "[\\p{ID_Start}$_][\\p{ID_Continue}$]*";
+  const [, head] = new RegExp(`^(${name})(?:\\.${name})*$`, "u").exec(main) ?? [];
+  const ending = head === undefined ? "" : `\n;return typeof ${head} === "undefined" ? undefined : ${main};`;
+  let run;
+  try {
+    run = vm.compileFunction(source + ending, ["exports", "require", "module", "__filename", "__dirname"], {
+      filename: file,
+      importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+    });
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    // A module; for what is none either, Node says where it is wrong.
+    return pick(await import(pathToFileURL(file).href), main);
+  }
   const module = { exports: {} };
-  const require = createRequire(file);
-  const ending = /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(main)
-    ? `\n;return typeof ${main} === "undefined" ? undefined : ${main};`
-    : "";
-  const parameters = ["exports", "require", "module", "__filename", "__dirname"];
-  const run = compileFunction(source + ending, parameters, { filename: file });
-  const found = run.call(module.exports, module.exports, require, module, file, root);
+  const found = run.call(module.exports, module.exports, nodeModule.createRequire(file), module, file, root);
   return typeof found === "function" ? found : pick(module.exports, main);
 }
 
@@ -77,68 +81,107 @@ async function loadFolder() {
   let entry = entryOf(root);
   const dot = main.lastIndexOf(".");
   if (dot > 0) {
-    const named = [".js", ".cjs", ".mjs", ""]
-      .map((end) => join(root, main.slice(0, dot) + end))
-      .find((path) => existsSync(path));
+    const named = ["", ".js", ".cjs", ".mjs"].map((end) => join(root, main.slice(0, dot) + end)).find(isFile);
     if (named !== undefined) [entry, main] = [named, main.slice(dot + 1)];
   }
-  if (entry === undefined) throw new Error("Zipped actions must contain either package.json or index.js at the root.");
+  if (entry === undefined) {
+    throw new Error("Zipped actions must contain either package.json or index.js at the root.");
+  }
   const loaded = isModule(entry)
     ? await import(pathToFileURL(entry).href)
-    : createRequire(join(root, "index.js"))(entry);
+    : nodeModule.createRequire(join(root, "index.js"))(entry);
   return pick(loaded, main);
 }
 
 function entryOf(folder) {
-  const manifest = join(folder, "package.json");
-  const named = existsSync(manifest) ? JSON.parse(readFileSync(manifest, "utf8")).main : undefined;
-  const candidates = [
-    named,
-    named && `${named}.js`,
-    named && join(named, "index.js"),
-    "index.js",
-    "index.cjs",
-    "index.mjs",
-  ];
-  return candidates
-    .filter((one) => typeof one === "string")
-    .map((one) => resolve(folder, one))
-    .find((path) => existsSync(path) && /\.[cm]?js$/.test(path));
+  const named = manifestOf(folder).main;
+  const byName = typeof named === "string" ? [named, `${named}.js`, join(named, "index.js")] : [];
+  return [...byName, "index.js", "index.cjs", "index.mjs"].map((one) => resolve(folder, one)).find(isFile);
+}
+
+function isFile(path) {
+  return /\.[cm]?js$/.test(path) && existsSync(path);
 }
 
 function isModule(file) {
-  if (file.endsWith(".mjs")) return true;
-  const manifest = join(root, "package.json");
-  return !file.endsWith(".cjs") && existsSync(manifest) && JSON.parse(readFileSync(manifest, "utf8")).type === "module";
+  return file.endsWith(".mjs") || (!file.endsWith(".cjs") && manifestOf(root).type === "module");
+}
+
+function manifestOf(folder) {
+  const path = join(folder, "package.json");
+  return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
 }
 
 function pick(exported, main) {
   for (const candidate of [exported?.[main], exported?.default?.[main], exported?.default, exported]) {
     if (typeof candidate === "function") return candidate;
   }
-  throw new Error(`There is no function '${main}' in the code.`);
+  throw new Error(`Action entrypoint '${main}' is not a function.`);
 }
 
-function serialised(error) {
-  if (!(error instanceof Error)) return error === undefined ? {} : error;
-  const { name, message, stack } = error;
-  return { name, message, stack, ...error };
+/** Packages that OpenWhisk's image has are found where the code brings none of that name. */
+function bringPackages() {
+  const folder = join(root, ".virga/packages");
+  if (!existsSync(join(folder, "node_modules"))) return;
+  const bundled = nodeModule.createRequire(join(folder, "index.js"));
+  let isSearching = false;
+  nodeModule.registerHooks?.({
+    resolve(specifier, context, next) {
+      try {
+        return next(specifier, context);
+      } catch (error) {
+        if (isSearching || !String(error.code).endsWith("MODULE_NOT_FOUND") || /^(?:[./#]|\w+:)/.test(specifier))
+          throw error;
+        isSearching = true;
+        try {
+          return { url: pathToFileURL(bundled.resolve(specifier)).href, shortCircuit: true };
+        } catch {
+          throw error;
+        } finally {
+          isSearching = false;
+        }
+      }
+    },
+  });
 }
 
-function describe(error) {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+/** An error's own properties go with it, but those that cannot: errors of clients hold whole requests. */
+function serialised(thrown) {
+  if (thrown === undefined || thrown === null) return {};
+  if (!(thrown instanceof Error)) return thrown;
+  const { name, message, stack } = thrown;
+  const own = Object.entries(thrown).filter(([, value]) => isJson(value));
+  return { name, message, stack, ...Object.fromEntries(own) };
 }
 
-function json(status, value) {
+function isJson(value) {
+  try {
+    return JSON.stringify(value) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function describe(thrown) {
+  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+}
+
+/** What is no object or list is no result. */
+function answer(result) {
   let text;
   try {
-    text = JSON.stringify(value);
+    text = JSON.stringify(result === undefined ? {} : result);
   } catch (error) {
-    return failure(502, `The result cannot be written as JSON: ${error.message}`);
+    return failure(502, `The action did not produce a valid JSON or JSON Array response: ${describe(error)}`);
   }
-  return new Response(text, { status, headers: { "content-type": "application/json" } });
+  if (text?.[0] === "{" || text?.[0] === "[") return json(200, text);
+  return failure(502, `The action did not produce a valid JSON or JSON Array response: ${text ?? typeof result}`);
 }
 
 function failure(status, message) {
-  return json(status, { error: message });
+  return json(status, JSON.stringify({ error: message }));
+}
+
+function json(status, text) {
+  return new Response(text, { status, headers: { "content-type": "application/json" } });
 }

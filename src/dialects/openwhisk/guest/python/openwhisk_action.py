@@ -1,11 +1,13 @@
 """Runs inside the sandbox: an OpenWhisk action as a handler of this platform. `.openwhisk.json` beside it says what the
-user's code is: {"entry": "file", "main": "main", "failure"?: "why it could not be built"}."""
+user's code is: {"entry": "file", "main": "main"}."""
 
 import glob
 import importlib.util
 import json
 import os
+import site
 import sys
+import threading
 import traceback
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
@@ -16,6 +18,7 @@ with open(os.path.join(ROOT, ".openwhisk.json"), encoding="utf-8") as file:
     SETTINGS = json.load(file)
 
 action = None
+loading = threading.Lock()
 
 
 def handler(request, context):
@@ -30,13 +33,14 @@ def handler(request, context):
         value = about.pop("value")
         os.environ.update(about.pop("env", {}))
         for key in about:
-            os.environ["__OW_" + key.upper()] = about[key]
+            os.environ["__OW_" + key.upper()] = str(about[key])
     else:
         os.environ["__OW_ACTIVATION_ID"] = context.id.replace("-", "")
         os.environ["__OW_DEADLINE"] = str(context.deadline)
     if action is None:
         try:
-            action = _load()
+            with loading:
+                action = action or _load()
         except BaseException as error:
             traceback.print_exc()
             return _failure(502, "Initialization has failed due to: %s: %s" % (type(error).__name__, error))
@@ -48,21 +52,19 @@ def handler(request, context):
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    if result is None:
-        result = {}
     if not isinstance(result, (dict, list)):
         return _failure(502, "The action did not return a dictionary or array.")
     return _answer(200, result)
 
 
 def _load():
-    if "failure" in SETTINGS:
-        raise RuntimeError(SETTINGS["failure"])
     for folder in glob.glob(os.path.join(ROOT, "virtualenv", "lib", "python*", "site-packages")):
+        site.addsitedir(folder)
+        sys.path.remove(folder)
         sys.path.insert(0, folder)
     path = os.path.join(ROOT, SETTINGS["entry"])
     if not os.path.exists(path):
-        raise RuntimeError("Zip file does not include %s" % SETTINGS["entry"])
+        raise RuntimeError("Zip file does not include mandatory files: %s" % SETTINGS["entry"])
     # Not `__main__`: code that is guarded by that name is for the command line.
     spec = importlib.util.spec_from_file_location("__openwhisk_action__", path)
     module = importlib.util.module_from_spec(spec)

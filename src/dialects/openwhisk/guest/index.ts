@@ -1,0 +1,75 @@
+/**
+ * How the code of each family of kinds becomes a program of this platform: which runtime builds and starts it, how it is called,
+ * and which files of this folder are laid over it. A language is a folder here and an entry in `guests`.
+ */
+import { readFileSync } from "node:fs";
+import type { Family } from "../kinds.ts";
+import { nodeGuest } from "./node/index.ts";
+import { pythonGuest } from "./python/index.ts";
+
+/** Contents by path. */
+export type Files = Readonly<Record<string, FileContent>>;
+
+export interface FileContent {
+  readonly content: string | Uint8Array;
+  readonly executable?: true;
+}
+
+export interface Guest {
+  /** As in a function's settings. */
+  readonly runtime: string;
+  readonly convention: string;
+  readonly handler: string;
+  /** Files of this folder by the path at which they are laid over the user's code. */
+  readonly files: Readonly<Record<string, GuestFile>>;
+  /** What a single file is called; `main` is what the action names as its entry. */
+  singleFile(source: string, main: string): string;
+  /** It is made executable. */
+  readonly isProgram?: true;
+  /** What is run or loaded of an archive, where that is always the same. */
+  readonly archiveEntry?: string;
+  /** What OpenWhisk's own image of the language brings along. */
+  readonly packages?: BundledPackages;
+}
+
+export type GuestFile = string | { readonly file: string; readonly executable: true };
+
+/** Packages that code may use without bringing them. They are installed where the code names them and does not bring them. */
+export interface BundledPackages {
+  /** Files in which they are looked for. */
+  readonly sources: RegExp;
+  /** Folders that hold the code's own packages, below its root; they are not looked into. */
+  readonly folders: readonly string[];
+  /** Files to lay over the code; none where nothing is missing. */
+  missing(code: CodeView): Files;
+}
+
+export interface CodeView {
+  /** Texts of the sources, by path. */
+  readonly sources: ReadonlyMap<string, string>;
+  /** Every path. */
+  readonly paths: ReadonlySet<string>;
+}
+
+/** What a guest reads of the action it stands for, beside the code; `failure`: why that could not be built. */
+export interface GuestSettings {
+  readonly main: string;
+  readonly entry?: string;
+  readonly failure?: string;
+}
+
+export const settingsFile = ".openwhisk.json";
+
+export const guests: Readonly<Partial<Record<Family, Guest>>> = {
+  nodejs: nodeGuest,
+  python: pythonGuest,
+};
+
+/** A file of this folder. */
+export function guestFile(path: string): Uint8Array {
+  let content = contents.get(path);
+  if (content === undefined) contents.set(path, (content = readFileSync(new URL(path, import.meta.url))));
+  return content;
+}
+
+const contents = new Map<string, Uint8Array>();

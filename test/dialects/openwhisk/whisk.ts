@@ -1,0 +1,106 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { goClient, type Ran, run } from "../../clients/clients.ts";
+import { Platform, type PlatformOptions } from "../../platform/harness.ts";
+
+/** A platform with OpenWhisk's clients pointed at it, each with a home of its own. */
+export class Whisk {
+  readonly platform: Platform;
+  readonly #programs: { wsk: string; wskdeploy: string };
+  readonly home: string;
+  apihost = "";
+  auth = "";
+
+  private constructor(platform: Platform, programs: { wsk: string; wskdeploy: string }) {
+    this.platform = platform;
+    this.#programs = programs;
+    this.home = join(platform.home, "client");
+    mkdirSync(this.home, { recursive: true });
+    this.#find();
+  }
+
+  static async start(options: PlatformOptions = {}): Promise<Whisk> {
+    const [wsk, wskdeploy] = [await goClient("wsk"), await goClient("wskdeploy")];
+    return new Whisk(await Platform.start(options), { wsk, wskdeploy });
+  }
+
+  /** After a restart of the platform, which may be on another port. */
+  async up(): Promise<void> {
+    await this.platform.up();
+    this.#find();
+  }
+
+  stop(): Promise<void> {
+    return this.platform.stop();
+  }
+
+  /** `wsk …` as the user of `auth`. */
+  wsk(...parameters: string[]): Promise<Ran> {
+    return this.as(this.auth, ...parameters);
+  }
+
+  as(auth: string, ...parameters: string[]): Promise<Ran> {
+    const settings = join(this.home, `${auth.slice(0, 8)}.wskprops`);
+    writeFileSync(settings, `APIHOST=${this.apihost}\nAUTH=${auth}\n`);
+    return run(this.#programs.wsk, parameters, { home: this.home, environment: { WSK_CONFIG_FILE: settings } });
+  }
+
+  /** As `wsk`; what it prints behind its first line, as JSON. Fails where the command does. */
+  async json<T = any>(...parameters: string[]): Promise<T> {
+    const ran = await this.wsk(...parameters);
+    if (ran.code !== 0) throw new Error(`wsk ${parameters.join(" ")} → ${ran.code}\n${ran.stdout}${ran.stderr}`);
+    return JSON.parse(ran.stdout.slice(ran.stdout.search(/^[{[]/m))) as T;
+  }
+
+  /** As `wsk`; what it prints. Fails where the command does. */
+  async ok(...parameters: string[]): Promise<string> {
+    const ran = await this.wsk(...parameters);
+    if (ran.code !== 0) throw new Error(`wsk ${parameters.join(" ")} → ${ran.code}\n${ran.stdout}${ran.stderr}`);
+    return ran.stdout;
+  }
+
+  /** The result of a blocking invocation. */
+  invoke<T = any>(action: string, parameters: Readonly<Record<string, unknown>> = {}): Promise<T> {
+    const file = this.file("parameters.json", JSON.stringify(parameters));
+    return this.json<T>("action", "invoke", action, "--result", "--param-file", file);
+  }
+
+  wskdeploy(...parameters: string[]): Promise<Ran> {
+    return run(this.#programs.wskdeploy, ["--apihost", this.apihost, "--auth", this.auth, "-n", "_", ...parameters], {
+      home: this.home,
+    });
+  }
+
+  /** A file for the client; its path. */
+  file(name: string, content: string | Uint8Array): string {
+    const path = join(this.home, name);
+    writeFileSync(path, content);
+    return path;
+  }
+
+  async rest(path: string, init: RequestInit & { auth?: string | false } = {}): Promise<Response> {
+    const { auth = this.auth, ...rest } = init;
+    const headers = new Headers(rest.headers);
+    if (auth !== false) headers.set("authorization", `Basic ${Buffer.from(auth).toString("base64")}`);
+    return fetch(`${this.apihost}${path}`, { ...rest, headers });
+  }
+
+  /** A user more, with a namespace of its name; its credential. */
+  async user(name: string, limits: Readonly<Record<string, number>> = {}): Promise<string> {
+    const answer = await this.platform.request(`/v1/openwhisk/users/${name}`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ limits }),
+    });
+    return answer.json<{ credential: string }>().credential;
+  }
+
+  #find(): void {
+    const [, apihost, auth] = /wsk property set --apihost (\S+) --auth (\S+)[^]*$/.exec(
+      this.platform.output.slice(this.platform.output.lastIndexOf("is up (")),
+    ) ?? ["", "", ""];
+    if (apihost === undefined || apihost === "") throw new Error(`no OpenWhisk:\n${this.platform.output}`);
+    this.apihost = apihost;
+    this.auth = auth ?? "";
+  }
+}
