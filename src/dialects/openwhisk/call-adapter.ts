@@ -8,7 +8,7 @@ import type { CallAdapter, PreparedCall } from "../../engine/call-adapter.ts";
 import { activationIdOf, type WhiskNote } from "./activation.ts";
 import { WhiskError } from "./errors.ts";
 import { pathOf, qualifiedName, whiskNamespace } from "./names.ts";
-import { annotation, type Documents, isTruthy, type ResolvedAction, resolveAction } from "./resolution.ts";
+import { annotation, type Documents, isConductor, isTruthy, type ResolvedAction, resolveAction } from "./resolution.ts";
 
 export const runContentType = "application/vnd.openwhisk.run+json";
 
@@ -78,6 +78,11 @@ export function noteFor({ action, path, binding }: Omit<ResolvedAction, "default
     limits: action.limits,
     ...(binding === undefined ? {} : { binding }),
   };
+}
+
+/** Of a run of a sequence or composition. */
+export function compositeNoteFor(found: Omit<ResolvedAction, "defaults">): WhiskNote {
+  return { ...noteFor(found), ...(isConductor(found.action) ? { conductor: true } : {}) };
 }
 
 /** The payload over the defaults, as JSON text. A list passes as it is. */

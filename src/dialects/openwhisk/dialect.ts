@@ -13,7 +13,7 @@ import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
 import { forgetApis, manageApis, serveApi } from "./api-gateway/apis.ts";
 import { activationIdOf, type WhiskNote } from "./activation.ts";
-import { createCallAdapter, noteFor } from "./call-adapter.ts";
+import { compositeNoteFor, createCallAdapter } from "./call-adapter.ts";
 import { compositeRecord } from "./composite.ts";
 import { conductorProtocol } from "./conductor.ts";
 import type { WhiskContext } from "./context.ts";
@@ -152,7 +152,7 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
     const called = qualifiedName(run.workflow, caller);
     if (called === undefined) return undefined;
     try {
-      return noteFor(await resolveAction(documents, called, caller));
+      return compositeNoteFor(await resolveAction(documents, called, caller));
     } catch (thrown) {
       if (thrown instanceof WhiskError) return undefined;
       throw thrown;

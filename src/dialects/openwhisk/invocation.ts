@@ -6,7 +6,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Log } from "../../ports/log.ts";
 import { asVirgaError } from "../../core/errors.ts";
 import { activationIdOf, activationOf, answerOf, failureOf } from "./activation.ts";
-import { noteFor } from "./call-adapter.ts";
+import { compositeNoteFor } from "./call-adapter.ts";
 import { compositeRecord, workflowOf } from "./composite.ts";
 import type { Activation, ActivationResponse } from "./entities.ts";
 import { engineName, engineNamespace } from "./names.ts";
@@ -57,7 +57,7 @@ export function createInvocations(options: InvocationsOptions): Invocations {
       definition: workflowOf(action.action, action.called, caller),
       input: { json: JSON.parse(Buffer.from(request.payload).toString("utf8") || "{}") as Json },
       id: identify(),
-      annotations: { whisk: noteFor(action) as unknown as Json },
+      annotations: { whisk: compositeNoteFor(action) as unknown as Json },
     });
     return id;
   }
@@ -69,7 +69,7 @@ export function createInvocations(options: InvocationsOptions): Invocations {
     if (!(await engine.workflows.ended(namespace, id, waitMs))) return { activationId, pending: true };
     const view = await engine.workflows.run(namespace, id);
     if (view === undefined) return { activationId, pending: true };
-    return finished(await compositeRecord(view, noteFor(request.action), engine));
+    return finished(await compositeRecord(view, compositeNoteFor(request.action), engine));
   }
 
   function invokeCode(request: InvokeRequest, waitMs: number): Promise<Invoked> {

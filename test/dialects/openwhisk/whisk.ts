@@ -85,6 +85,11 @@ export class Whisk {
     return fetch(`${this.apihost}${path}`, { ...rest, headers });
   }
 
+  /** What is at a path of the REST API behind `/api/v1/namespaces/_/`. */
+  async document<T = any>(path: string): Promise<T> {
+    return (await (await this.rest(`/api/v1/namespaces/_/${path}`)).json()) as T;
+  }
+
   /** A user more, with a namespace of its name; its credential. */
   async user(name: string, limits: Readonly<Record<string, number>> = {}): Promise<string> {
     const answer = await this.platform.request(`/v1/openwhisk/users/${name}`, {
