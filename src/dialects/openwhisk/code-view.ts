@@ -1,6 +1,6 @@
 import { text } from "node:stream/consumers";
 import { fromBufferPromise } from "yauzl";
-import type { BundledPackages, CodeView } from "./guest/index.ts";
+import type { BundledPackages, CodeView } from "./languages/index.ts";
 
 /** What is in a zip: its paths, and the texts of its sources but those of the packages that it brings. Empty for what is no zip. */
 export async function viewZip(

@@ -8,12 +8,12 @@ import type { StoredAction } from "./entity-store.ts";
 import {
   type CodeView,
   type Files,
-  type Guest,
+  type Language,
   guestFile,
-  guests,
+  languages,
   type GuestSettings,
   settingsFile,
-} from "./guest/index.ts";
+} from "./languages/index.ts";
 import { familyOf } from "./kinds.ts";
 
 export interface Projection {
@@ -27,34 +27,36 @@ export interface Projection {
 /** Rejects with `runtime_unavailable` where this platform has nothing for the kind. */
 export async function projectionOf(action: StoredAction, code: Uint8Array): Promise<Projection> {
   const { kind, binary, main = "main" } = action.exec as CodeExec;
-  const guest = guestOf(kind);
+  const language = languageOf(kind);
   if (binary && isArchive(code)) {
-    const { archiveEntry: entry, packages } = guest;
+    const { archiveEntry: entry, packages } = language;
     const missing = packages === undefined ? {} : packages.missing(await viewZip(code, packages));
     return {
       source: { archive: code },
-      layer: { ...layerOf(guest, { main, ...(entry === undefined ? {} : { entry }) }), ...missing },
-      settings: settingsOf(action, guest),
+      layer: { ...layerOf(language, { main, ...(entry === undefined ? {} : { entry }) }), ...missing },
+      settings: settingsOf(action, language),
     };
   }
   const text = binary ? "" : Buffer.from(code.buffer, code.byteOffset, code.byteLength).toString("utf8");
-  const entry = guest.singleFile(text, main);
+  const { path: entry, ...mode } = language.singleFile({ text, isBinary: binary, main });
   const view: CodeView = { sources: new Map([[entry, text]]), paths: new Set([entry]) };
   return {
-    source: { files: { [entry]: { content: code, ...(guest.isProgram === undefined ? {} : { executable: true }) } } },
-    layer: { ...layerOf(guest, { main, entry }), ...guest.packages?.missing(view) },
-    settings: settingsOf(action, guest),
+    source: {
+      files: { [entry]: { content: code, ...mode } },
+    },
+    layer: { ...layerOf(language, { main, entry }), ...language.packages?.missing(view) },
+    settings: settingsOf(action, language),
   };
 }
 
 /** In the place of code that could not be built: each call answers why. */
 export function failingProjection(action: StoredAction, failure: string): Projection {
-  const guest = guests.nodejs!;
+  const language = languages.nodejs!;
   const settings: GuestSettings = { main: "main", failure };
   return {
     source: { files: { [settingsFile]: { content: JSON.stringify(settings) } } },
-    layer: layerOf(guest, settings),
-    settings: settingsOf(action, guest),
+    layer: layerOf(language, settings),
+    settings: settingsOf(action, language),
   };
 }
 
@@ -71,16 +73,16 @@ export async function archiveOf(files: Files): Promise<Uint8Array> {
   );
 }
 
-function guestOf(kind: string): Guest {
-  const guest = guests[familyOf(kind)];
-  if (guest !== undefined) return guest;
+function languageOf(kind: string): Language {
+  const language = languages[familyOf(kind)];
+  if (language !== undefined) return language;
   throw new VirgaError("runtime_unavailable", `Actions of the kind ${kind} cannot be run here yet`, {
     field: "exec.kind",
-    fix: `Use one of these families: ${Object.keys(guests).join(", ")}.`,
+    fix: `Use one of these families: ${Object.keys(languages).join(", ")}.`,
   });
 }
 
-function layerOf({ files }: Guest, settings: GuestSettings): Files {
+function layerOf({ files }: Language, settings: GuestSettings): Files {
   const laid: Record<string, Files[string]> = { [settingsFile]: { content: JSON.stringify(settings) } };
   for (const [path, given] of Object.entries(files)) {
     laid[path] =
@@ -93,7 +95,7 @@ function layerOf({ files }: Guest, settings: GuestSettings): Files {
 
 function settingsOf(
   { limits, annotations, name, namespace }: StoredAction,
-  { runtime, convention, handler }: Guest,
+  { runtime, convention, handler }: Language,
 ): FunctionSettings {
   const description = annotations.find(({ key }) => key === "description")?.value;
   return {

@@ -1,11 +1,11 @@
 /**
  * How the code of each family of kinds becomes a program of this platform: which runtime builds and starts it, how it is called,
- * and which files of this folder are laid over it. A language is a folder here and an entry in `guests`.
+ * and which files of `guest/` are laid over it. A language is a file here and an entry in `languages`.
  */
 import { readFileSync } from "node:fs";
 import type { Family } from "../kinds.ts";
-import { nodeGuest } from "./node/index.ts";
-import { pythonGuest } from "./python/index.ts";
+import { node } from "./node.ts";
+import { python } from "./python.ts";
 
 /** Contents by path. */
 export type Files = Readonly<Record<string, FileContent>>;
@@ -15,21 +15,27 @@ export interface FileContent {
   readonly executable?: true;
 }
 
-export interface Guest {
+export interface Language {
   /** As in a function's settings. */
   readonly runtime: string;
   readonly convention: string;
   readonly handler: string;
-  /** Files of this folder by the path at which they are laid over the user's code. */
+  /** Files of `guest/` by the path at which they are laid over the user's code. */
   readonly files: Readonly<Record<string, GuestFile>>;
-  /** What a single file is called; `main` is what the action names as its entry. */
-  singleFile(source: string, main: string): string;
-  /** It is made executable. */
-  readonly isProgram?: true;
+  /** Where the file of an action lies that is no archive. */
+  singleFile(code: SingleFile): { readonly path: string; readonly executable?: true };
   /** What is run or loaded of an archive, where that is always the same. */
   readonly archiveEntry?: string;
   /** What OpenWhisk's own image of the language brings along. */
   readonly packages?: BundledPackages;
+}
+
+export interface SingleFile {
+  /** Empty where it came as Base64: a program. */
+  readonly text: string;
+  readonly isBinary: boolean;
+  /** What the action names as its entry. */
+  readonly main: string;
 }
 
 export type GuestFile = string | { readonly file: string; readonly executable: true };
@@ -60,15 +66,15 @@ export interface GuestSettings {
 
 export const settingsFile = ".openwhisk.json";
 
-export const guests: Readonly<Partial<Record<Family, Guest>>> = {
-  nodejs: nodeGuest,
-  python: pythonGuest,
+export const languages: Readonly<Partial<Record<Family, Language>>> = {
+  nodejs: node,
+  python,
 };
 
-/** A file of this folder. */
+/** A file of `guest/`. */
 export function guestFile(path: string): Uint8Array {
   let content = contents.get(path);
-  if (content === undefined) contents.set(path, (content = readFileSync(new URL(path, import.meta.url))));
+  if (content === undefined) contents.set(path, (content = readFileSync(new URL(`../guest/${path}`, import.meta.url))));
   return content;
 }
 

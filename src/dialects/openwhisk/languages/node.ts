@@ -1,4 +1,4 @@
-import type { BundledPackages, CodeView, Files, Guest } from "../index.ts";
+import type { BundledPackages, CodeView, Files, Language } from "./index.ts";
 
 /**
  * What OpenWhisk's images of Node have had in them, in versions that work as those did: `openwhisk` and express in all of them,
@@ -41,12 +41,12 @@ const packages: BundledPackages = {
 /** What is listed here is installed here by the runtime's build, and found by the adapter where the code itself has no such package. */
 const packagesFolder = ".virga/packages";
 
-export const nodeGuest: Guest = {
+export const node: Language = {
   runtime: "node",
   convention: "native",
   handler: "openwhisk-action.mjs",
   files: { "openwhisk-action.mjs": "node/openwhisk-action.mjs" },
-  singleFile: () => "action.js",
+  singleFile: () => ({ path: "action.js" }),
   packages,
 };
 

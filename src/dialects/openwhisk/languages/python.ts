@@ -1,4 +1,4 @@
-import type { BundledPackages, Files, Guest } from "../index.ts";
+import type { BundledPackages, Files, Language } from "./index.ts";
 
 /** What OpenWhisk's image of Python has in it: names of modules, and of the packages that hold them. */
 const distributions: Readonly<Record<string, string>> = {
@@ -35,12 +35,12 @@ const packages: BundledPackages = {
   },
 };
 
-export const pythonGuest: Guest = {
+export const python: Language = {
   runtime: "python",
   convention: "native",
   handler: "openwhisk_action.py",
   files: { "openwhisk_action.py": "python/openwhisk_action.py" },
-  singleFile: () => "__action__.py",
+  singleFile: () => ({ path: "__action__.py" }),
   archiveEntry: "__main__.py",
   packages,
 };
