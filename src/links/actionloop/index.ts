@@ -1,0 +1,1 @@
+export { ActionLoopInstance, type ActionLoopProgram } from "./actionloop-instance.ts";
