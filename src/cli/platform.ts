@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { VirgaError } from "../core/errors.ts";
 import { credentialsFile, defaultHost, defaultPort, readCredentials, writeCredentials } from "./credentials.ts";
 import { configDirectory, dataDirectory, type Environment } from "./locations.ts";
@@ -39,7 +40,7 @@ export async function startPlatform(choices: PlatformChoices, environment: Envir
   }
   const compose = await import("../compose.ts");
   const platform = await compose.startPlatform({
-    dataDirectory: choices.data ?? dataDirectory(environment),
+    dataDirectory: resolve(choices.data ?? dataDirectory(environment)),
     configDirectory: configured,
     host: choices.host ?? defaultHost,
     port,
@@ -85,7 +86,7 @@ export async function examineHost(
 ): Promise<Examination> {
   const compose = await import("../compose.ts");
   return compose.runDoctor({
-    dataDirectory: choices.data ?? dataDirectory(environment),
+    dataDirectory: resolve(choices.data ?? dataDirectory(environment)),
     sandbox: choices.sandbox ?? "auto",
   });
 }

@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { chmodSync, mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { test } from "node:test";
+import { removeTree } from "../removal.ts";
+import { Platform } from "./harness.ts";
+
+test("the data folder may be named from where the platform is started", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "virga-data-"));
+  t.after(() => removeTree(folder));
+  chmodSync(folder, 0o711);
+  const platform = await Platform.start({ arguments: ["--data", relative(process.cwd(), folder)] });
+  t.after(() => platform.stop());
+  await platform.deploy("hello", { "index.mjs": `export default () => "hello";` }, { runtime: "node" });
+  assert.equal((await platform.call("hello")).text, "hello");
+});
