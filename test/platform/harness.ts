@@ -38,11 +38,13 @@ export class Platform {
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 256 });
   readonly #environment: Record<string, string>;
   readonly #arguments: readonly string[];
+  readonly #workingDirectory: string | undefined;
 
   private constructor(home: string, options: PlatformOptions) {
     this.home = home;
     this.#environment = options.environment ?? {};
     this.#arguments = options.arguments ?? [];
+    this.#workingDirectory = options.workingDirectory;
   }
 
   static async start(options: PlatformOptions = {}): Promise<Platform> {
@@ -66,6 +68,7 @@ export class Platform {
     const credentials = join(this.home, "config", "credentials.json");
     await rm(credentials, { force: true });
     const child = spawn(process.execPath, [virga, "up", "--port", "0", ...this.#arguments], {
+      cwd: this.#workingDirectory,
       env: { ...process.env, VIRGA_HOME: this.home, NO_COLOR: "1", ...this.#environment },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -199,6 +202,7 @@ export class Platform {
 export interface PlatformOptions {
   readonly environment?: Record<string, string>;
   readonly arguments?: readonly string[];
+  readonly workingDirectory?: string;
 }
 
 /** Path → text, or text with a mode. */
