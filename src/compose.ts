@@ -36,8 +36,13 @@ import type { Log } from "./ports/log.ts";
 import type { Runtime } from "./ports/runtime.ts";
 import type { Sandbox } from "./ports/sandbox.ts";
 import { createBinaryRuntime } from "./runtimes/binary/runtime.ts";
+import { createGoRuntime } from "./runtimes/go/runtime.ts";
+import { createJavaRuntime } from "./runtimes/java/runtime.ts";
 import { createNodeRuntime } from "./runtimes/node/runtime.ts";
+import { createPhpRuntime } from "./runtimes/php/runtime.ts";
 import { createPythonRuntime } from "./runtimes/python/runtime.ts";
+import { createRubyRuntime } from "./runtimes/ruby/runtime.ts";
+import { createRustRuntime } from "./runtimes/rust/runtime.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 
 export interface PlatformOptions {
@@ -345,9 +350,14 @@ function urlOf({ host, port }: Listener): string {
 }
 
 function createRuntimes(toolsDirectory: string, log: Log): ReadonlyMap<string, Runtime> {
-  const runtimes = [createNodeRuntime, createPythonRuntime, createBinaryRuntime].map((create) =>
-    create({ toolsDirectory, log }),
-  );
+  const runtimes = [
+    ...[createNodeRuntime, createPythonRuntime, createBinaryRuntime].map((create) => create({ toolsDirectory, log })),
+    createGoRuntime(),
+    createJavaRuntime({ toolsDirectory }),
+    createPhpRuntime(),
+    createRubyRuntime(),
+    createRustRuntime({ toolsDirectory }),
+  ];
   return new Map(runtimes.map((runtime) => [runtime.name, runtime]));
 }
 

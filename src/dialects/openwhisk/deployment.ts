@@ -1,5 +1,6 @@
 /** Actions as functions of the engine: of the namespace that owns them, and of each that calls them from elsewhere. */
 import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { asVirgaError, VirgaError } from "../../core/errors.ts";
 import type { FunctionId, Revision } from "../../core/model.ts";
 import type { Engine } from "../../engine/engine.ts";
@@ -241,12 +242,26 @@ const deployingPrefix = "openwhisk/deploying/";
 const importPrefix = "openwhisk/imports/";
 const contentNote = "openwhisk.content";
 
-/** All of an action that makes a difference to its function. */
+/** All that makes a difference to an action's function: its document's part in it, and this release's adapters. */
 function contentOf({ exec, code, limits, annotations, namespace }: StoredAction): string {
   const description = annotations.find(({ key }) => key === "description")?.value;
-  const content = JSON.stringify([exec, code?.digest, limits, description, namespace]);
+  const content = JSON.stringify([exec, code?.digest, limits, description, namespace, adapters()]);
   return createHash("sha256").update(content).digest("hex");
 }
+
+/** A name for what lies in `guest/`. */
+function adapters(): string {
+  if (adaptersDigest !== undefined) return adaptersDigest;
+  const folder = new URL("guest/", import.meta.url);
+  const hash = createHash("sha256");
+  for (const path of readdirSync(folder, { recursive: true, encoding: "utf8" }).toSorted()) {
+    const file = new URL(path, folder);
+    if (statSync(file).isFile()) hash.update(`${path}\0`).update(readFileSync(file));
+  }
+  return (adaptersDigest = hash.digest("hex"));
+}
+
+let adaptersDigest: string | undefined;
 
 /** Something that its author has to change, and not the operator of this platform. */
 function isOfTheCode({ kind, code }: VirgaError): boolean {

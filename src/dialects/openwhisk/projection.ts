@@ -28,12 +28,12 @@ export interface Projection {
 export async function projectionOf(action: StoredAction, code: Uint8Array): Promise<Projection> {
   const { kind, binary, main = "main" } = action.exec as CodeExec;
   const language = languageOf(kind);
-  if (binary && isArchive(code)) {
+  if (binary && isArchive(code) && language.isWhole !== true) {
     const { archiveEntry: entry, packages } = language;
     const missing = packages === undefined ? {} : packages.missing(await viewZip(code, packages));
     return {
       source: { archive: code },
-      layer: { ...layerOf(language, { main, ...(entry === undefined ? {} : { entry }) }), ...missing },
+      layer: { ...layerOf(language, { main, ...(entry === undefined ? {} : { entry }) }, true), ...missing },
       settings: settingsOf(action, language),
     };
   }
@@ -44,7 +44,7 @@ export async function projectionOf(action: StoredAction, code: Uint8Array): Prom
     source: {
       files: { [entry]: { content: code, ...mode } },
     },
-    layer: { ...layerOf(language, { main, entry }), ...language.packages?.missing(view) },
+    layer: { ...layerOf(language, { main, entry }, false), ...language.packages?.missing(view) },
     settings: settingsOf(action, language),
   };
 }
@@ -55,7 +55,7 @@ export function failingProjection(action: StoredAction, failure: string): Projec
   const settings: GuestSettings = { main: "main", failure };
   return {
     source: { files: { [settingsFile]: { content: JSON.stringify(settings) } } },
-    layer: layerOf(language, settings),
+    layer: layerOf(language, settings, false),
     settings: settingsOf(action, language),
   };
 }
@@ -82,8 +82,11 @@ function languageOf(kind: string): Language {
   });
 }
 
-function layerOf({ files }: Language, settings: GuestSettings): Files {
-  const laid: Record<string, Files[string]> = { [settingsFile]: { content: JSON.stringify(settings) } };
+function layerOf({ files, generated }: Language, settings: GuestSettings, isArchive: boolean): Files {
+  const laid: Record<string, Files[string]> = {
+    [settingsFile]: { content: JSON.stringify(settings) },
+    ...generated?.(settings.main, isArchive),
+  };
   for (const [path, given] of Object.entries(files)) {
     laid[path] =
       typeof given === "string"

@@ -4,8 +4,14 @@
  */
 import { readFileSync } from "node:fs";
 import type { Family } from "../kinds.ts";
+import { go } from "./go.ts";
+import { java } from "./java.ts";
+import { native } from "./native.ts";
 import { node } from "./node.ts";
+import { php } from "./php.ts";
 import { python } from "./python.ts";
+import { ruby } from "./ruby.ts";
+import { rust } from "./rust.ts";
 
 /** Contents by path. */
 export type Files = Readonly<Record<string, FileContent>>;
@@ -22,6 +28,10 @@ export interface Language {
   readonly handler: string;
   /** Files of `guest/` by the path at which they are laid over the user's code. */
   readonly files: Readonly<Record<string, GuestFile>>;
+  /** Files beside them that depend on what the action names as its entry, and on whether its code is an archive. */
+  readonly generated?: (main: string, isArchive: boolean) => Files;
+  /** Archives are taken as the file that they are, and not unpacked. */
+  readonly isWhole?: true;
   /** Where the file of an action lies that is no archive. */
   singleFile(code: SingleFile): { readonly path: string; readonly executable?: true };
   /** What is run or loaded of an archive, where that is always the same. */
@@ -69,6 +79,12 @@ export const settingsFile = ".openwhisk.json";
 export const languages: Readonly<Partial<Record<Family, Language>>> = {
   nodejs: node,
   python,
+  go,
+  java,
+  php,
+  ruby,
+  rust,
+  native,
 };
 
 /** A file of `guest/`. */
