@@ -1,6 +1,5 @@
 /** Actions as deploys: which files, which runtime, which settings. */
 import { packTar } from "modern-tar";
-import { VirgaError } from "../../core/errors.ts";
 import type { FunctionSettings } from "../../engine/engine.ts";
 import { viewZip } from "./code-view.ts";
 import type { CodeExec } from "./entities.ts";
@@ -24,10 +23,9 @@ export interface Projection {
   readonly settings: FunctionSettings;
 }
 
-/** Rejects with `runtime_unavailable` where this platform has nothing for the kind. */
 export async function projectionOf(action: StoredAction, code: Uint8Array): Promise<Projection> {
   const { kind, binary, main = "main" } = action.exec as CodeExec;
-  const language = languageOf(kind);
+  const language = languages[familyOf(kind)];
   if (binary && isArchive(code) && language.isWhole !== true) {
     const { archiveEntry: entry, packages } = language;
     const missing = packages === undefined ? {} : packages.missing(await viewZip(code, packages));
@@ -41,9 +39,7 @@ export async function projectionOf(action: StoredAction, code: Uint8Array): Prom
   const { path: entry, ...mode } = language.singleFile({ text, isBinary: binary, main });
   const view: CodeView = { sources: new Map([[entry, text]]), paths: new Set([entry]) };
   return {
-    source: {
-      files: { [entry]: { content: code, ...mode } },
-    },
+    source: { files: { [entry]: { content: code, ...mode } } },
     layer: { ...layerOf(language, { main, entry }, false), ...language.packages?.missing(view) },
     settings: settingsOf(action, language),
   };
@@ -51,7 +47,7 @@ export async function projectionOf(action: StoredAction, code: Uint8Array): Prom
 
 /** In the place of code that could not be built: each call answers why. */
 export function failingProjection(action: StoredAction, failure: string): Projection {
-  const language = languages.nodejs!;
+  const language = languages.nodejs;
   const settings: GuestSettings = { main: "main", failure };
   return {
     source: { files: { [settingsFile]: { content: JSON.stringify(settings) } } },
@@ -71,15 +67,6 @@ export async function archiveOf(files: Files): Promise<Uint8Array> {
       };
     }),
   );
-}
-
-function languageOf(kind: string): Language {
-  const language = languages[familyOf(kind)];
-  if (language !== undefined) return language;
-  throw new VirgaError("runtime_unavailable", `Actions of the kind ${kind} cannot be run here yet`, {
-    field: "exec.kind",
-    fix: `Use one of these families: ${Object.keys(languages).join(", ")}.`,
-  });
 }
 
 function layerOf({ files, generated }: Language, settings: GuestSettings, isArchive: boolean): Files {

@@ -76,7 +76,7 @@ export interface GuestSettings {
 
 export const settingsFile = ".openwhisk.json";
 
-export const languages: Readonly<Partial<Record<Family, Language>>> = {
+export const languages: Readonly<Record<Family, Language>> = {
   nodejs: node,
   python,
   go,
