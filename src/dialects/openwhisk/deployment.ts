@@ -13,7 +13,7 @@ import type { StoredAction } from "./entity-store.ts";
 import { WhiskError } from "./errors.ts";
 import { engineName, engineNamespace, type QualifiedName, qualifiedName, whiskNamespace } from "./names.ts";
 import { archiveOf, failingProjection, type Projection, projectionOf } from "./projection.ts";
-import { type Documents, isComposite, resolveAction } from "./resolution.ts";
+import { annotation, type Documents, isComposite, resolveAction } from "./resolution.ts";
 
 export interface DeploymentsOptions {
   readonly engine: Pick<Engine, "deployer" | "functions" | "workflows">;
@@ -242,11 +242,15 @@ const deployingPrefix = "openwhisk/deploying/";
 const importPrefix = "openwhisk/imports/";
 const contentNote = "openwhisk.content";
 
-/** All that makes a difference to an action's function: its document's part in it, and this release's adapters. */
-function contentOf({ exec, code, limits, annotations, namespace }: StoredAction): string {
-  const description = annotations.find(({ key }) => key === "description")?.value;
-  const content = JSON.stringify([exec, code?.digest, limits, description, namespace, adapters()]);
-  return createHash("sha256").update(content).digest("hex");
+/**
+ * All that makes a difference to an action's function: its document's part in it, and this release's adapters. What an instance is
+ * given once for its life is part of it: instances that have a key, or a parameter of the start, do not outlive its withdrawal.
+ */
+function contentOf({ exec, code, limits, annotations, parameters, namespace }: StoredAction): string {
+  const [description, key] = ["description", "provide-api-key"].map((name) => annotation(annotations, name));
+  const atStart = parameters.filter(({ init }) => init === true);
+  const content = [exec, code?.digest, limits, namespace, description, key, atStart, adapters()];
+  return createHash("sha256").update(JSON.stringify(content)).digest("hex");
 }
 
 /** A name for what lies in `guest/`. */

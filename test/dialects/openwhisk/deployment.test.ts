@@ -167,6 +167,21 @@ test("limits alone make a revision without a build", async () => {
   assert.equal(built.builds, 1);
 });
 
+test("instances that have a key or a parameter of the start do not outlive its withdrawal; other parameters change nothing", async () => {
+  const { put, newest } = await world();
+  const number = async () => (await newest(idOf(hello)))?.number;
+  const annotations = [{ key: "provide-api-key", value: true }];
+  await put(hello, "1", { annotations });
+  await put(hello, "1", { annotations, parameters: [{ key: "a", value: 1 }] });
+  assert.equal(await number(), 1);
+  await put(hello, "1", { annotations, parameters: [{ key: "a", value: 1, init: true }] });
+  assert.equal(await number(), 2);
+  await put(hello, "1", { annotations });
+  assert.equal(await number(), 3);
+  await put(hello, "1");
+  assert.equal(await number(), 4);
+});
+
 test("code that cannot be built is no failure of the deploy; its calls answer why, until it is changed or built again", async () => {
   const broken = await world();
   await broken.put(hello, "broken");
