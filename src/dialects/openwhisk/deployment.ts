@@ -1,6 +1,7 @@
 /** Actions as functions of the engine: of the namespace that owns them, and of each that calls them from elsewhere. */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { asVirgaError, VirgaError } from "../../core/errors.ts";
 import type { FunctionId, Revision } from "../../core/model.ts";
 import type { Engine } from "../../engine/engine.ts";
@@ -142,10 +143,7 @@ export class Deployments {
   }
 
   async #isUpToDate(action: StoredAction, id: FunctionId): Promise<boolean> {
-    const { functions } = this.#options.engine;
-    const state = await functions.get(id);
-    const newest = state && (await functions.revision(id, state.latestRevision));
-    return newest?.config.annotations[contentNote] === contentOf(action);
+    return (await this.#newestOf(id))?.config.annotations[contentNote] === contentOf(action);
   }
 
   async #build(action: StoredAction, id: FunctionId): Promise<void> {
@@ -195,7 +193,9 @@ export class Deployments {
       await engine.functions.delete(id);
       return;
     }
-    const { number: _, namespace: _n, name: _m, ...content } = await this.#newestOf(own, action, provider);
+    const { number: _, namespace: _n, name: _m, ...content } = await this.#codeOf(own, action, provider);
+    const there = await this.#newestOf(id);
+    if (there?.artifact === content.artifact && isDeepStrictEqual(there.config, content.config)) return;
     await engine.functions.addRevision(id, content, { traffic: "latest" });
   }
 
@@ -209,13 +209,17 @@ export class Deployments {
     else await this.#options.records.delete(importKey(ownId(provider), importer));
   }
 
-  async #newestOf(own: FunctionId, action: StoredAction, place: QualifiedName): Promise<Revision> {
-    const { functions } = this.#options.engine;
-    if ((await functions.get(own)) === undefined) await this.#deploy(action, place, own);
-    const state = await functions.get(own);
-    const revision = state && (await functions.revision(own, state.latestRevision));
+  async #codeOf(own: FunctionId, action: StoredAction, place: QualifiedName): Promise<Revision> {
+    if ((await this.#newestOf(own)) === undefined) await this.#deploy(action, place, own);
+    const revision = await this.#newestOf(own);
     if (revision !== undefined) return revision;
     throw new VirgaError("not_found", `there is no code of ${own.namespace}/${own.name}`);
+  }
+
+  async #newestOf(id: FunctionId): Promise<Revision | undefined> {
+    const { functions } = this.#options.engine;
+    const state = await functions.get(id);
+    return state && functions.revision(id, state.latestRevision);
   }
 
   async #drop(id: FunctionId, own: FunctionId): Promise<void> {

@@ -231,6 +231,8 @@ test("imports follow their provider: changed with it, gone with it", async () =>
   await followed.put(split, "2");
   const provider = await followed.newest(idOf(split));
   for (const id of ids) assert.equal((await followed.resolve(id)).artifact, provider?.artifact);
+  await followed.put(split, "2", { parameters: [{ key: "a", value: 1 }] });
+  for (const id of ids) assert.equal((await followed.resolve(id)).number, 2, "nothing has changed for its code");
   await followed.delete(split);
   for (const id of ids) assert.equal(await followed.functions.get(id), undefined);
   assert.deepEqual(await followed.records.list("openwhisk/imports/"), []);
