@@ -9,6 +9,11 @@ const tools = {
   cc: { try: ["cc", "--version"], package: "gcc" },
   // New enough for what is to be built, which its module file says.
   yosys: { try: ["yosys", "-V"], package: "yosys" },
+  java: { try: ["javac", "-version"], package: "default-jdk-headless maven" },
+  php: { try: ["php", "--version"], package: "php-cli" },
+  ruby: { try: ["ruby", "--version"], package: "ruby" },
+  rust: { try: ["rustc", "--version"], package: "cargo" },
+  redis: { try: ["redis-server", "--version"], package: "redis-server" },
   go: { try: ["go", "-C", join(import.meta.dirname, "clients/kpa"), "list", "-m"], package: "golang (1.25 or newer)" },
 } as const;
 

@@ -153,7 +153,13 @@ export class ActionLoopInstance implements Instance {
       const log = this.#output!.tail();
       throw first.outOfMemory
         ? exitError(first, this.#request.limits.memoryMb, log)
-        : new VirgaError("start_failed", `The program ended ${exitText(first)} before it could take calls`, { log });
+        : new VirgaError(
+            "start_failed",
+            `The program ended ${exitText(first)} before it could take calls${lastWords(log)}`,
+            {
+              log,
+            },
+          );
     }
     if (first !== "late" && /^\s*\{\s*"ok"\s*:\s*true/.test(first)) return;
     await this.#program!.stop(0);
@@ -184,6 +190,12 @@ export class ActionLoopInstance implements Instance {
       };
     });
   }
+}
+
+/** The log's last line, which is mostly the reason. */
+function lastWords(log: string): string {
+  const last = log.trim().split("\n").at(-1) ?? "";
+  return last === "" ? "" : `: ${last}`;
 }
 
 const nothing: ProgramUsage = { cpuMicros: 0, memoryBytes: 0, memoryPeakBytes: 0 };

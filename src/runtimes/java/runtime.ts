@@ -32,12 +32,15 @@ export function createJavaRuntime({ toolsDirectory }: { readonly toolsDirectory:
     },
     build: async (request) => build(request, toolsDirectory),
     command(root, { handler }) {
-      const start = ["/usr/bin/env", "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+      const start = ["/usr/bin/env", "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", ...opened];
       if (handler.endsWith(".jar")) return [...start, "-jar", `${root}/${handler}`];
       return [...start, "-cp", classPath(root), handler];
     },
   });
 }
+
+/** A launcher may want its descriptors, and to change what the program sees of its environment. */
+const opened = ["java.io", "java.util", "java.lang"].map((name) => `--add-opens=java.base/${name}=ALL-UNNAMED`);
 
 interface JavaHost {
   readonly version: string;
