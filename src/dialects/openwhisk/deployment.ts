@@ -66,19 +66,19 @@ export class Deployments {
     if ((await this.#options.engine.functions.get(ownId(place))) !== undefined) await this.ensure(place);
   }
 
-  /** Does again what a killed server had begun. */
+  /** Does again what a killed server had begun. What cannot be done is logged, and tried again at the next start. */
   async resume(): Promise<void> {
     const { records, log } = this.#options;
-    for (const { key, value } of await records.list<QualifiedName>(deployingPrefix)) {
-      try {
-        if ((await this.#actionAt(value)) === undefined) await records.delete(key);
-        else await this.ensure(value);
-      } catch (thrown) {
-        log.error("an action whose deploy was cut off could not be deployed", {
-          action: value,
-          error: asVirgaError(thrown),
-        });
+    const failed = (thrown: unknown, action?: QualifiedName): void =>
+      log.error("a deploy that was cut off could not be done again", { action, error: asVirgaError(thrown) });
+    try {
+      for (const { key, value } of await records.list<QualifiedName>(deployingPrefix)) {
+        const isThere = (await this.#actionAt(value)) !== undefined;
+        if (isThere) await this.ensure(value).catch((thrown: unknown) => failed(thrown, value));
+        else await records.delete(key);
       }
+    } catch (thrown) {
+      failed(thrown);
     }
   }
 
