@@ -26,6 +26,8 @@ test("a file's main needs no export", async () => {
   assert.deepEqual(await started.run(), { status: 200, value: { payload: "Hello, World!" }, error: undefined });
   assert.deepEqual((await started.run({ name: "Donald" })).value, { payload: "Hello, Donald!" });
   assert.deepEqual(await result("const main = ({ n }) => ({ n: n + 1 }) // the end", { n: 1 }), { n: 2 });
+  const dynamic = "async function main() { return { ok: (await import('node:path')).basename('/a/ok') === 'ok' }; }";
+  assert.deepEqual(await result(dynamic), { ok: true });
 });
 
 test("a file may export its main, in each of the ways there are", async () => {
