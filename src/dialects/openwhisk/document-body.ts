@@ -17,12 +17,9 @@ export function commonFields(
   now: number,
 ): CommonFields {
   const { version, publish } = body;
-  if (version !== undefined && (typeof version !== "string" || !/^\d{1,9}\.\d{1,9}\.\d{1,9}$/.test(version))) {
-    throw malformed("version is no such as 1.0.0.");
-  }
   if (publish !== undefined && typeof publish !== "boolean") throw malformed("publish is neither true nor false.");
   return {
-    version: version ?? (before === undefined ? "0.0.1" : nextPatch(before.version)),
+    version: readVersion(version) ?? (before === undefined ? "0.0.1" : nextPatch(before.version)),
     publish: publish ?? before?.publish ?? false,
     updated: now,
   };
@@ -35,6 +32,16 @@ export function keyValuesOr(given: Json | undefined, field: string, before: KeyV
 /** 409 where a document is there and the client did not say that it may be written over. */
 export function checkOverwrite(isThere: boolean, overwrite: boolean): void {
   if (isThere && !overwrite) throw new WhiskError(409, "Resource already exists.");
+}
+
+/** `1.0.0`; what is left out at its end is 0. */
+function readVersion(given: Json | undefined): string | undefined {
+  if (given === undefined || given === null || given === "") return undefined;
+  if (typeof given !== "string" || !/^\d{1,9}(?:\.\d{1,9}){0,2}$/.test(given)) {
+    throw malformed("version is no such as 1.0.0.");
+  }
+  const [major, minor = "0", patch = "0"] = given.split(".");
+  return `${major}.${minor}.${patch}`;
 }
 
 export function nextPatch(version: string): string {
