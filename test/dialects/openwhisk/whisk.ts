@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { goClient, type Ran, run } from "../../clients/clients.ts";
 import { Platform, type PlatformOptions } from "../../platform/harness.ts";
 
@@ -8,6 +9,8 @@ export class Whisk {
   readonly platform: Platform;
   readonly #programs: { wsk: string; wskdeploy: string };
   readonly home: string;
+  /** How much of the platform's output is of its earlier lives. */
+  #seen = 0;
   apihost = "";
   auth = "";
 
@@ -16,18 +19,20 @@ export class Whisk {
     this.#programs = programs;
     this.home = join(platform.home, "client");
     mkdirSync(this.home, { recursive: true });
-    this.#find();
   }
 
   static async start(options: PlatformOptions = {}): Promise<Whisk> {
     const [wsk, wskdeploy] = [await goClient("wsk"), await goClient("wskdeploy")];
-    return new Whisk(await Platform.start(options), { wsk, wskdeploy });
+    const whisk = new Whisk(await Platform.start(options), { wsk, wskdeploy });
+    await whisk.#find();
+    return whisk;
   }
 
   /** After a restart of the platform, which may be on another port. */
   async up(): Promise<void> {
+    this.#seen = this.platform.output.length;
     await this.platform.up();
-    this.#find();
+    await this.#find();
   }
 
   stop(): Promise<void> {
@@ -100,12 +105,18 @@ export class Whisk {
     return answer.json<{ credential: string }>().credential;
   }
 
-  #find(): void {
-    const [, apihost, auth] = /wsk property set --apihost (\S+) --auth (\S+)[^]*$/.exec(
-      this.platform.output.slice(this.platform.output.lastIndexOf("is up (")),
-    ) ?? ["", "", ""];
-    if (apihost === undefined || apihost === "") throw new Error(`no OpenWhisk:\n${this.platform.output}`);
-    this.apihost = apihost;
-    this.auth = auth ?? "";
+  /** What the platform prints once it is ready, which is a moment after it answers. */
+  async #find(): Promise<void> {
+    for (let tries = 0; tries < 200; tries++) {
+      const printed = this.platform.output.slice(this.#seen);
+      const [, apihost, auth] = /wsk property set --apihost (\S+) --auth (\S+)\n/.exec(printed) ?? [];
+      if (apihost !== undefined && auth !== undefined) {
+        this.apihost = apihost;
+        this.auth = auth;
+        return;
+      }
+      await pause(25);
+    }
+    throw new Error(`no OpenWhisk:\n${this.platform.output}`);
   }
 }
