@@ -6,43 +6,54 @@ import { connect, type Socket } from "node:net";
  */
 export async function load(options: {
   port: number;
-  path: string;
+  /** Several are asked in turn by each connection. */
+  path: string | readonly string[];
+  /** GET where absent. */
+  method?: string;
   headers?: Record<string, string>;
+  body?: string;
   connections: number;
   seconds: number;
-  /** What each answer must end with. */
+  /** What each answer must have in its body. */
   expect: string;
 }): Promise<number[]> {
   const head = Object.entries(options.headers ?? {})
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join("");
-  const request = `GET ${options.path} HTTP/1.1\r\nhost: 127.0.0.1:${options.port}\r\n${head}\r\n`;
+  const { method = "GET", body = "", port } = options;
+  const length = body === "" ? "" : `content-length: ${Buffer.byteLength(body)}\r\n`;
+  const paths = typeof options.path === "string" ? [options.path] : options.path;
+  const requests = paths.map(
+    (path) => `${method} ${path} HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n${head}${length}\r\n${body}`,
+  );
   const until = performance.now() + options.seconds * 1000;
   const latencies: number[] = [];
-  await Promise.all(Array.from({ length: options.connections }, () => drive(options, request, until, latencies)));
+  await Promise.all(Array.from({ length: options.connections }, () => drive(options, requests, until, latencies)));
   return latencies;
 }
 
 function drive(
   options: { port: number; expect: string },
-  request: string,
+  requests: readonly string[],
   until: number,
   latencies: number[],
 ): Promise<void> {
   return new Promise((done, failed) => {
     let sent = 0;
+    // Connections begin at different ones.
+    let next = Math.floor(Math.random() * requests.length);
     let received = "";
     const socket: Socket = connect({ port: options.port, host: "127.0.0.1", noDelay: true });
     const send = (): void => {
       received = "";
       sent = performance.now();
-      socket.write(request);
+      socket.write(requests[next++ % requests.length]!);
     };
     socket.once("connect", send);
     socket.on("data", (chunk: Buffer) => {
       received += chunk.toString("latin1");
       if (!complete(received)) return;
-      if (!received.startsWith("HTTP/1.1 200") || !received.trimEnd().endsWith(options.expect)) {
+      if (!received.startsWith("HTTP/1.1 200") || !received.includes(options.expect, received.indexOf("\r\n\r\n"))) {
         socket.destroy();
         return failed(new Error(`unexpected answer: ${received.slice(0, 500)}`));
       }

@@ -9,12 +9,13 @@ import * as idle from "./idle.ts";
 import * as metering from "./metering.ts";
 import * as neighbour from "./neighbour.ts";
 import * as nested from "./nested.ts";
+import * as openwhisk from "./openwhisk.ts";
 import * as sweep from "./sweep.ts";
 import * as warm from "./warm.ts";
 
 export type Report = (what: string, value: string) => void;
 
-const measurements = [warm, nested, async, cold, coldRate, burst, neighbour, metering, density, idle, sweep];
+const measurements = [warm, nested, async, cold, coldRate, burst, neighbour, metering, density, idle, sweep, openwhisk];
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !measurements.some((measurement) => measurement.name === name));
 if (unknown.length > 0) {

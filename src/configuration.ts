@@ -72,9 +72,9 @@ const schema = z
         /** Of each namespace; `virga openwhisk user create` sets others for one. */
         limits: z
           .strictObject({
-            invocationsPerMinute: count.default(60_000),
-            concurrentInvocations: count.default(1000),
-            firesPerMinute: count.default(60_000),
+            invocationsPerMinute: count.default(6_000_000),
+            concurrentInvocations: count.default(10_000),
+            firesPerMinute: count.default(6_000_000),
           })
           .prefault({}),
       })

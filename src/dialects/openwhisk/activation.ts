@@ -21,8 +21,37 @@ export interface WhiskNote {
   readonly duration?: number;
 }
 
+/** As `activationOf` with this result, as JSON text and without logs: what a blocking call is answered. */
+export function blockingText(record: Invocation, result: string): string {
+  const { namespace, name, version, subject, activationId, start, end, duration, cause, annotations } = activationOf(
+    record,
+    success,
+  );
+  const head = { namespace, name, version, subject, activationId, start, end, duration, cause, annotations };
+  const size = Buffer.byteLength(result);
+  return (
+    `${JSON.stringify(head).slice(0, -1)},"response":{"status":"success","statusCode":0,"success":true,"size":${size},` +
+    `"result":${result}},"logs":[],"publish":false}`
+  );
+}
+
+/** The text of an answer that is a plain success: a JSON object of the right size without an `error` anywhere; else undefined. */
+export function successText(status: number, body: Uint8Array): string | undefined {
+  if (status !== 200 || body.length > resultBytes || body[0] !== openingBrace) return undefined;
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
+  return text.includes('"error"') ? undefined : text;
+}
+
+const openingBrace = 0x7b;
+
 export function activationIdOf(invocationId: string): string {
-  return invocationId.replaceAll("-", "");
+  return (
+    invocationId.slice(0, 8) +
+    invocationId.slice(9, 13) +
+    invocationId.slice(14, 18) +
+    invocationId.slice(19, 23) +
+    invocationId.slice(24)
+  );
 }
 
 /** The way back; undefined for what is no activation id. */
@@ -36,7 +65,7 @@ export function noteOf({ annotations }: Invocation): WhiskNote | undefined {
   return annotations?.["whisk"] as WhiskNote | undefined;
 }
 
-export function activationOf(record: Invocation): Activation {
+export function activationOf(record: Invocation, response = responseOf(record)): Activation {
   const { id, cause, timings } = record;
   const note = noteOf(record);
   const namespace = whiskNamespace(record.namespace);
@@ -57,7 +86,7 @@ export function activationOf(record: Invocation): Activation {
     start: isTrigger || note?.duration !== undefined ? start : Math.max(start, end - runMs),
     ...(isTrigger ? {} : { end, duration: runMs }),
     ...(cause.kind === "workflow" && cause.parent !== undefined ? { cause: activationIdOf(cause.parent) } : {}),
-    response: responseOf(record),
+    response,
     logs: note?.logs ?? logLines(record),
     annotations: annotationsOf(record, note),
     publish: false,
@@ -176,6 +205,8 @@ export const messages = {
 /** Section 3.4: what an action may answer. */
 export const resultBytes = 2 ** 20;
 const truncatedLength = 1024;
+
+const success: ActivationResponse = { status: "success", statusCode: 0, success: true, result: null };
 
 const statuses = ["success", "application error", "action developer error", "whisk internal error"] as const;
 

@@ -56,8 +56,8 @@ interface Run {
 function prepared(found: ResolvedAction, value: string, run: Run, apiKey: string | undefined): PreparedCall {
   const { action, called, defaults } = found;
   const text =
-    `{"value":${value},"namespace":${JSON.stringify(run.caller)},"action_name":${JSON.stringify(pathOf(called))},` +
-    `"action_version":${JSON.stringify(action.version)},"activation_id":"${activationIdOf(run.id)}",` +
+    `{"value":${value},"namespace":"${run.caller}","action_name":"${pathOf(called)}",` +
+    `"action_version":"${action.version}","activation_id":"${activationIdOf(run.id)}",` +
     `"transaction_id":${JSON.stringify(run.requestId)},"deadline":"${Math.floor(run.deadline)}"` +
     `${run.apiHost === undefined ? "" : `,"api_host":${JSON.stringify(run.apiHost)}`}` +
     `${apiKey === undefined ? "" : `,"api_key":${JSON.stringify(apiKey)}`}` +
@@ -87,15 +87,16 @@ export function compositeNoteFor(found: Omit<ResolvedAction, "defaults">): Whisk
 
 /** The payload over the defaults, as JSON text. A list passes as it is. */
 function merged({ defaults }: ResolvedAction, body: Uint8Array): string {
-  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
-  const payload = text.trim() === "" ? {} : parse(text);
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8").trim();
+  if (text === "") return defaults.isEmpty ? "{}" : JSON.stringify(defaults.values);
+  const payload = parse(text);
   if (Array.isArray(payload)) return text;
   if (typeof payload !== "object" || payload === null) {
     throw new VirgaError("bad_request", "An action takes a JSON object or a JSON list", {
       fix: 'send such as {"name": "x"}',
     });
   }
-  return defaults.isEmpty ? (text.trim() === "" ? "{}" : text) : JSON.stringify({ ...defaults.values, ...payload });
+  return defaults.isEmpty ? text : JSON.stringify({ ...defaults.values, ...payload });
 }
 
 function parse(text: string): Json {

@@ -89,7 +89,19 @@ export class Exchange {
   }
 
   answer(status: number, document: unknown, headers: readonly string[] = []): void {
-    this.send(status, Buffer.from(JSON.stringify(document)), ["content-type", "application/json", ...headers]);
+    this.answerText(status, JSON.stringify(document), headers);
+  }
+
+  /** JSON text. */
+  answerText(status: number, text: string, headers: readonly string[] = []): void {
+    const response = this.#response;
+    if (response.headersSent || response.destroyed) return;
+    const length = String(Buffer.byteLength(text));
+    const all = [...jsonHeaders, "x-request-id", this.transactionId, "content-length", length, ...headers];
+    response.writeHead(status, all);
+    if (this.method === "HEAD") response.end();
+    else response.end(text);
+    linger(this.request, this.#options.clock);
   }
 
   answerEmpty(status: number, headers: readonly string[] = []): void {
@@ -144,4 +156,5 @@ const corsHeaders = [
   "GET, DELETE, POST, PUT, HEAD",
 ] as const;
 
+const jsonHeaders = [...corsHeaders, "content-type", "application/json"] as const;
 const nothing = new Uint8Array(0);

@@ -5,7 +5,7 @@ import type { Engine } from "../../engine/engine.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Log } from "../../ports/log.ts";
 import { asVirgaError } from "../../core/errors.ts";
-import { activationIdOf, activationOf, answerOf, failureOf } from "./activation.ts";
+import { activationIdOf, activationOf, answerOf, failureOf, responseOf, successText } from "./activation.ts";
 import { compositeNoteFor } from "./call-adapter.ts";
 import { compositeRecord, workflowOf } from "./composite.ts";
 import type { Activation, ActivationResponse } from "./entities.ts";
@@ -35,8 +35,11 @@ export type Invoked =
   | {
       readonly activationId: string;
       readonly pending: false;
+      /** The result as JSON text, where the call is a plain success. */
+      readonly successText: string | undefined;
+      readonly record: Invocation;
       readonly response: ActivationResponse;
-      activation(): Activation;
+      readonly activation: Activation;
     };
 
 export interface Invocations {
@@ -69,7 +72,8 @@ export function createInvocations(options: InvocationsOptions): Invocations {
     if (!(await engine.workflows.ended(namespace, id, waitMs))) return { activationId, pending: true };
     const view = await engine.workflows.run(namespace, id);
     if (view === undefined) return { activationId, pending: true };
-    return finished(await compositeRecord(view, compositeNoteFor(request.action), engine));
+    const record = await compositeRecord(view, compositeNoteFor(request.action), engine);
+    return new Finished(record, () => responseOf(record));
   }
 
   function invokeCode(request: InvokeRequest, waitMs: number): Promise<Invoked> {
@@ -80,11 +84,13 @@ export function createInvocations(options: InvocationsOptions): Invocations {
       answer.then(
         ({ invocation, status, body, error }) => {
           timer.cancel();
-          const response =
-            error === undefined
-              ? answerOf(status ?? 200, body)
-              : failureOf(error.code, error.message, request.action.action.limits.timeout);
-          resolve(finished(invocation, response));
+          if (error !== undefined) {
+            const { timeout } = request.action.action.limits;
+            resolve(new Finished(invocation, () => failureOf(error.code, error.message, timeout)));
+            return;
+          }
+          const success = successText(status ?? 200, body);
+          resolve(new Finished(invocation, () => answerOf(status ?? 200, body), success));
         },
         (thrown: unknown) => {
           timer.cancel();
@@ -127,16 +133,28 @@ function callOf({ action, caller, payload, requestId, cause = "api" }: InvokeReq
 
 const jsonHeaders = ["content-type", "application/json"] as const;
 
-function finished(record: Invocation, response?: ActivationResponse): Invoked {
-  let activation: Activation | undefined;
-  const whole = (): Activation => {
-    activation ??= { ...activationOf(record), ...(response === undefined ? {} : { response }) };
-    return activation;
-  };
-  return {
-    activationId: activationIdOf(record.id),
-    pending: false,
-    response: response ?? whole().response,
-    activation: whole,
-  };
+/** Most of it is worked out where it is asked for: a success is mostly handed on as it came. */
+class Finished {
+  readonly activationId: string;
+  readonly pending = false;
+  readonly record: Invocation;
+  readonly successText: string | undefined;
+  readonly #respond: () => ActivationResponse;
+  #response: ActivationResponse | undefined;
+
+  constructor(record: Invocation, respond: () => ActivationResponse, success?: string) {
+    this.activationId = activationIdOf(record.id);
+    this.record = record;
+    this.successText = success;
+    this.#respond = respond;
+  }
+
+  get response(): ActivationResponse {
+    this.#response ??= this.#respond();
+    return this.#response;
+  }
+
+  get activation(): Activation {
+    return activationOf(this.record, this.response);
+  }
 }

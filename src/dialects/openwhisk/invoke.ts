@@ -1,5 +1,6 @@
 /** POST `/namespaces/NS/actions/…` (contract sections 1.3, 2.3). */
 import type { Json } from "../../core/workflow/definition.ts";
+import { blockingText } from "./activation.ts";
 import type { WhiskContext } from "./context.ts";
 import { malformed, WhiskError } from "./errors.ts";
 import { type Exchange, parseJson } from "./exchange.ts";
@@ -39,10 +40,16 @@ export async function invokeAction(
       exchange.answer(202, { activationId }, header);
       return;
     }
+    const wantsResult = exchange.flag("result");
+    const { successText: text } = invoked;
+    if (text !== undefined) {
+      exchange.answerText(200, wantsResult ? text : blockingText(invoked.record, text), header);
+      return;
+    }
     const { statusCode, result } = invoked.response;
     const status = statusCode === 0 ? 200 : statusCode === 3 ? 500 : 502;
-    if (exchange.flag("result")) exchange.answer(status, result, header);
-    else exchange.answer(status, { ...invoked.activation(), logs: [] }, header);
+    if (wantsResult) exchange.answer(status, result, header);
+    else exchange.answer(status, { ...invoked.activation, logs: [] }, header);
   } finally {
     over();
   }

@@ -69,6 +69,7 @@ export function readReference(text: string, caller: string): QualifiedName | und
 }
 
 function encodePart(part: string): string {
+  if (/^[\w-]*$/.test(part)) return part;
   return part.replaceAll(
     /[^\w-]/g,
     (character) => `%${character.codePointAt(0)!.toString(16).toUpperCase().padStart(2, "0")}`,
@@ -76,5 +77,6 @@ function encodePart(part: string): string {
 }
 
 function decodePart(part: string): string {
+  if (!part.includes("%")) return part;
   return part.replaceAll(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCodePoint(Number.parseInt(hex, 16)));
 }

@@ -24,7 +24,7 @@ export class Throttles {
   }
 
   limitsOf(subject: Subject | undefined): ThrottleLimits {
-    return { ...this.#limits, ...subject?.limits };
+    return subject?.limits === undefined ? this.#limits : { ...this.#limits, ...subject.limits };
   }
 
   /** Counts an invocation; call what it returns when it is over. */
