@@ -4,13 +4,14 @@ import { type Cron, nextDueMinute, parseCron, parseSeconds, type WallMinute } fr
 import { wallMinute, wallOf } from "../scaling/schedule.ts";
 
 /** When a source is due. Times are milliseconds since the epoch; none is due before `startAt` or after `endAt`. */
-export type Timer = (
+export type Timer =
   /** Five fields, or six that begin with seconds. */
-  | { readonly kind: "schedule"; readonly cron: string; readonly timezone: string }
-  /** Due at `startAt`, then every `everyMs`. */
-  | { readonly kind: "interval"; readonly everyMs: number; readonly startAt: number }
-  | { readonly kind: "once"; readonly at: number }
-) & { readonly startAt?: number; readonly endAt?: number };
+  (
+    | { readonly kind: "schedule"; readonly cron: string; readonly timezone: string }
+    /** Due at `startAt`, then every `everyMs`. */
+    | { readonly kind: "interval"; readonly everyMs: number; readonly startAt: number }
+    | { readonly kind: "once"; readonly at: number }
+  ) & { readonly startAt?: number; readonly endAt?: number };
 
 /** What becomes of due times that an outage missed: the newest of them fires, all do, or none. */
 export type CatchUp = "latest" | "all" | "none";

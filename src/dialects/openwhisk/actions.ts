@@ -94,10 +94,7 @@ export async function deleteAction(context: WhiskContext, exchange: Exchange, na
 }
 
 /** As it goes over the wire. */
-export function shown(
-  { code: _, failure: _f, ...action }: StoredAction,
-  code: string | undefined,
-): Record<string, unknown> {
+export function shown({ code: _code, ...action }: StoredAction, code: string | undefined): Record<string, unknown> {
   return { ...action, exec: code === undefined ? action.exec : { ...action.exec, code } };
 }
 

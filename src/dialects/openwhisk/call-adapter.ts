@@ -59,8 +59,8 @@ function prepared(found: ResolvedAction, value: string, run: Run, apiKey: string
     `{"value":${value},"namespace":"${run.caller}","action_name":"${pathOf(called)}",` +
     `"action_version":"${action.version}","activation_id":"${activationIdOf(run.id)}",` +
     `"transaction_id":${JSON.stringify(run.requestId)},"deadline":"${Math.floor(run.deadline)}"` +
-    `${run.apiHost === undefined ? "" : `,"api_host":${JSON.stringify(run.apiHost)}`}` +
-    `${apiKey === undefined ? "" : `,"api_key":${JSON.stringify(apiKey)}`}` +
+    (run.apiHost === undefined ? "" : `,"api_host":${JSON.stringify(run.apiHost)}`) +
+    (apiKey === undefined ? "" : `,"api_key":${JSON.stringify(apiKey)}`) +
     `${defaults.isEmpty ? "" : `,"env":${JSON.stringify(defaults.init)}`}}`;
   return {
     body: Buffer.from(text),
@@ -96,7 +96,7 @@ function merged({ defaults }: ResolvedAction, body: Uint8Array): string {
       fix: 'send such as {"name": "x"}',
     });
   }
-  return defaults.isEmpty ? text : JSON.stringify({ ...defaults.values, ...payload });
+  return defaults.isEmpty ? text : JSON.stringify(Object.assign({}, defaults.values, payload));
 }
 
 function parse(text: string): Json {

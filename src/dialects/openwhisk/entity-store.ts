@@ -10,8 +10,6 @@ import type { MaybeSoon } from "./resolution.ts";
 /** An action as it is kept: its code lies in the blobs. */
 export interface StoredAction extends Action {
   readonly code?: { readonly digest: string; readonly size: number };
-  /** Why its code could not be built; what its invocations then answer. */
-  readonly failure?: string;
 }
 
 export type EntityKind = "action" | "package" | "trigger" | "rule";

@@ -11,7 +11,7 @@ import { type QualifiedName, readReference } from "./names.ts";
 import { resolveAction } from "./resolution.ts";
 
 export async function listRules({ entities }: WhiskContext, exchange: Exchange, namespace: string): Promise<void> {
-  answerList(exchange, "rules", await entities.list("rule", namespace), ({ status: _, ...rule }) => rule);
+  answerList(exchange, "rules", await entities.list("rule", namespace), ({ status: _status, ...rule }) => rule);
 }
 
 export async function getRule(
@@ -98,8 +98,8 @@ export async function deleteRule(
 /** `/ns/name`, `/ns/pkg/name`, or `{ path, name }`. */
 function readPath(given: Json | undefined, namespace: string, field: string): EntityPath | undefined {
   if (given === undefined || given === null) return undefined;
-  const { path, name } = given as { readonly path?: Json; readonly name?: Json };
-  const text = typeof given === "object" && !Array.isArray(given) ? `/${String(path)}/${String(name)}` : given;
+  const { path, name } = given as { readonly path?: string; readonly name?: string };
+  const text = typeof given === "object" && !Array.isArray(given) ? `/${path}/${name}` : given;
   const reference = typeof text === "string" ? readReference(text, namespace) : undefined;
   if (reference === undefined) throw malformed(`${field} is no name of an entity: ${JSON.stringify(given)}.`);
   return entityPath(reference);

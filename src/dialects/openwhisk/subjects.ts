@@ -159,7 +159,7 @@ export class Subjects {
   }
 }
 
-function shown({ digest: _, ...subject }: StoredSubject): Subject {
+function shown({ digest: _digest, ...subject }: StoredSubject): Subject {
   return subject;
 }
 

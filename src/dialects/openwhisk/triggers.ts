@@ -10,7 +10,7 @@ import type { Subject } from "./subjects.ts";
 
 export async function listTriggers({ entities }: WhiskContext, exchange: Exchange, namespace: string): Promise<void> {
   const all = await entities.list("trigger", namespace);
-  answerList(exchange, "triggers", all, ({ parameters: _, ...trigger }) => ({ ...trigger, limits: {} }));
+  answerList(exchange, "triggers", all, ({ parameters: _parameters, ...trigger }) => ({ ...trigger, limits: {} }));
 }
 
 export async function getTrigger(

@@ -113,7 +113,7 @@ async function addGson(directory: string, toolsDirectory: string): Promise<void>
     } catch (thrown) {
       throw new VirgaError("runtime_unavailable", `Maven could not get ${gson.coordinates}`, {
         cause: thrown,
-        log: String((thrown as { stdout?: string }).stdout ?? "").slice(-2000),
+        log: ((thrown as { stdout?: string }).stdout ?? "").slice(-2000),
         fix: "Check the host's settings of Maven, or put gson's .jar into the code.",
       });
     }

@@ -189,8 +189,8 @@ function afterFire(given: Json | undefined): string | undefined {
 /** An ISO date, or milliseconds since the epoch. */
 function dateOf(given: Json | undefined, field: string): number | undefined {
   if (given === undefined || given === null || given === "") return undefined;
-  const at =
-    typeof given === "number" ? given : /^\d+$/.test(String(given)) ? Number(given) : Date.parse(String(given));
+  const text = typeof given === "string" ? given : JSON.stringify(given);
+  const at = /^\d+$/.test(text) ? Number(text) : Date.parse(text);
   if (Number.isFinite(at)) return at;
   throw malformed(`${field} ${JSON.stringify(given)} is no date such as 2026-12-31T23:59:00.000Z.`);
 }
