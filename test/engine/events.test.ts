@@ -451,3 +451,40 @@ describe("timer sources", () => {
     for (const one of wrong) await assert.rejects(source(world, one), /topic|cron|zone|less than|attribute/);
   });
 });
+
+describe("events: what dialects need", () => {
+  test("with the format `data` a function gets the data alone, and the delivery's id is known beforehand", async (t) => {
+    const world = new World(t);
+    world.deploy("note");
+    await world.topic();
+    await world.subscribe("plain", { format: "data" });
+    const event = { data: { n: 1 }, datacontenttype: "application/json" };
+    const { first } = await world.publish(["a"], event);
+    const [stored] = await world.events.topics.read("default", "orders", first, 1);
+    const id = await world.events.subscriptions.deliveryId("default", "plain", stored!);
+    await world.pass();
+    const [delivery] = world.deliveries;
+    assert.deepEqual(
+      [delivery?.invocation, delivery?.body, delivery?.headers["content-type"]],
+      [id, '{"n":1}', "application/json"],
+    );
+    assert.deepEqual(
+      Object.keys(delivery?.headers ?? {}).filter((header) => header.startsWith("ce-")),
+      [],
+    );
+    assert.equal(await world.events.subscriptions.deliveryId("default", "none", stored!), undefined);
+  });
+
+  test("enabled again and sent to the newest, a subscription skips what came meanwhile", async (t) => {
+    const world = new World(t);
+    world.deploy("note");
+    await world.topic();
+    await world.subscribe("one", { enabled: false });
+    await world.publish(["meanwhile"]);
+    await world.events.subscriptions.seek("default", "one", "newest");
+    await world.subscribe("one", { enabled: true });
+    await world.publish(["after"]);
+    await world.pass();
+    assert.deepEqual(world.ids("one"), ["after"]);
+  });
+});
