@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import { VirgaError } from "../../src/core/errors.ts";
 import type { Json, Step, WorkflowDefinition } from "../../src/core/workflow/definition.ts";
-import type { SequencedEvent } from "../../src/engine/engine.ts";
+import type { RunView, SequencedEvent } from "../../src/engine/engine.ts";
 import { propertyRuns } from "../drivers/property-runs.ts";
 import { type Script, WorkflowWorld } from "./workflow-world.ts";
 
@@ -401,5 +401,29 @@ describe("workflows: what dialects need", () => {
     assert.deepEqual([view.status, view.output], ["succeeded", { json: 41 }]);
     await made.workflows.delete("default", "add");
     assert.deepEqual((await made.run({ steps: [{ call: "add", preferWorkflow: true }] }, 20)).output, { json: 21 });
+  });
+
+  test("a run stays open until its end was taken, over a failure and a restart", async () => {
+    using made = new WorkflowWorld({ add });
+    const heard: unknown[] = [];
+    const hear =
+      (failures: number) =>
+      async (run: RunView): Promise<void> => {
+        heard.push([run.status, run.output]);
+        if (heard.length <= failures) throw new Error("not now");
+      };
+    await made.begin(undefined, { onEnded: hear(Infinity) });
+    const { id } = await made.start({ steps: [{ call: "add" }] }, 1);
+    await made.untilOver(id);
+    await made.clock.advance(120_000);
+    const before = heard.length;
+    assert.ok(before >= 2, `a failure is tried again; told ${before} times`);
+    await made.begin(undefined, { onEnded: hear(0) });
+    await made.clock.advance(120_000);
+    assert.equal(heard.length, before + 1, "the next process tells it");
+    await made.begin(undefined, { onEnded: hear(0) });
+    await made.clock.advance(120_000);
+    assert.equal(heard.length, before + 1, "taken once, it is not told again");
+    for (const one of heard) assert.deepEqual(one, ["succeeded", { json: 2 }]);
   });
 });
