@@ -53,7 +53,7 @@ export interface TopicBounds {
 export type WantedSubscription = Pick<Subscription, "namespace" | "name" | "topic" | "target"> &
   Partial<Pick<Subscription, "format" | "delivery" | "order" | "enabled">> & {
     readonly filters?: unknown;
-    /** Of a new one: where it begins. Default: `newest`. */
+    /** Of a new one: where it begins. Default: `newest`. Where that is given, one that is enabled again skips what came meanwhile. */
     readonly from?: StartFrom;
   };
 

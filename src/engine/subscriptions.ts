@@ -53,6 +53,18 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
             { put: key, value: subscription, expect: 0 },
             { put: cursorKey(namespace, name), value: newCursor(await place(topic, wanted.from), now) },
           ]);
+        } else if (!before.value.enabled && checked.enabled && wanted.from === "newest") {
+          const cursor = await records.get<Cursor>(cursorKey(namespace, name));
+          // Deleted meanwhile.
+          if (cursor === undefined) continue;
+          await records.batch([
+            { put: key, value: subscription, expect: before.revision },
+            {
+              put: cursorKey(namespace, name),
+              value: moved(cursor.value, await place(topic, "newest"), now),
+              expect: cursor.revision,
+            },
+          ]);
         } else await records.put(key, subscription, { expect: before.revision });
         return subscription;
       } catch (thrown) {
@@ -125,7 +137,7 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
         const topic = await topics.require(namespace, found.value.topic);
         const now = clock.now();
         const sequence = await place(topic, from);
-        const cursor: Cursor = { ...before.value, sequence, epoch: before.value.epoch + 1, since: now, at: now };
+        const cursor = moved(before.value, sequence, now);
         try {
           await records.put(cursorKey(namespace, name), cursor, { expect: before.revision });
         } catch (thrown) {
@@ -207,6 +219,11 @@ function checkOrder({ by }: Order): Order {
 
 function newCursor(sequence: number, now: number): Cursor {
   return { sequence, epoch: 0, since: now, at: now, delivered: 0, filtered: 0, refused: 0, missed: 0 };
+}
+
+/** At another place; what it delivers from there on are new deliveries. */
+function moved(cursor: Cursor, sequence: number, now: number): Cursor {
+  return { ...cursor, sequence, epoch: cursor.epoch + 1, since: now, at: now };
 }
 
 function statusOf(

@@ -93,7 +93,11 @@ const subscriptionSettings = {
   format: format.optional(),
   order: order.optional(),
   enabled: z.boolean().optional(),
-  from: from.optional().describe("Of a new one: where it begins. Default: newest."),
+  from: from
+    .optional()
+    .describe(
+      "Of a new one: where it begins. Default: newest. With newest, one that is enabled again skips what came meanwhile.",
+    ),
 };
 
 export const subscriptionBody = z
