@@ -58,7 +58,7 @@ export async function putAction(context: WhiskContext, exchange: Exchange, name:
   const { entities, deployments, clock } = context;
   await checkPackage(context, name);
   const body = await exchange.json(sizeLimits.document);
-  const before = await entities.find("action", name);
+  const before = await entities.before("action", name);
   checkOverwrite(before !== undefined, exchange.flag("overwrite"));
   const now = clock.now();
   const { exec, code } = await readExec(context, body["exec"], before, name);
@@ -86,8 +86,7 @@ export async function putAction(context: WhiskContext, exchange: Exchange, name:
 export async function deleteAction(context: WhiskContext, exchange: Exchange, name: QualifiedName): Promise<void> {
   const { entities, deployments } = context;
   await checkPackage(context, name);
-  const before = await entities.find("action", name);
-  if (before === undefined) throw notFound();
+  const before = await entities.get("action", name);
   await entities.delete(name, before);
   await deployments.remove(name);
   exchange.answer(200, shown(before.document, undefined));
@@ -103,7 +102,8 @@ function annotationsOf(
   before: StoredAction | undefined,
   kind: string,
 ): KeyValues {
-  const removed = Array.isArray(body["delAnnotations"]) ? (body["delAnnotations"] as readonly Json[]) : [];
+  const removed = (body["delAnnotations"] ?? []) as readonly Json[];
+  if (!Array.isArray(removed)) throw malformed("delAnnotations is no list of keys.");
   const kept = (before?.annotations ?? []).filter(({ key }) => !removed.includes(key));
   const merged = mergedKeyValues(kept, keyValuesOr(body["annotations"], "annotations", []));
   const isNew = before === undefined && !merged.some(({ key }) => key === "provide-api-key");

@@ -3,7 +3,7 @@ import { asVirgaError } from "../../core/errors.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
 import type { Action, Package, Rule, Trigger } from "./entities.ts";
-import { WhiskError } from "./errors.ts";
+import { notFound, WhiskError } from "./errors.ts";
 import { engineName } from "./names.ts";
 import type { MaybeSoon } from "./resolution.ts";
 
@@ -48,6 +48,10 @@ export class EntityStore {
   readonly #log: Log;
   readonly #namespaces = new Map<string, Map<string, Kept>>();
   readonly #loading = new Map<string, Promise<Map<string, Kept>>>();
+  /** Those that are being read. */
+  readonly #arriving = new Map<string, Map<string, Kept>>();
+  /** Keys of deleted documents, with the revision up to which nothing is believed of them. */
+  readonly #deleted = new Map<string, number>();
   readonly #closing = new AbortController();
 
   constructor({ records, log }: EntityStoreOptions) {
@@ -65,7 +69,7 @@ export class EntityStore {
     this.#closing.abort();
   }
 
-  /** At once where the namespace is in memory. */
+  /** At once where the namespace is in memory. Undefined also where another kind has the name. */
   find<K extends EntityKind>(kind: K, place: Place): MaybeSoon<Kept<K> | undefined> {
     const known = this.#namespaces.get(place.namespace);
     const pick = (all: Map<string, Kept>): Kept<K> | undefined => {
@@ -73,6 +77,21 @@ export class EntityStore {
       return found?.kind === kind ? (found as Kept<K>) : undefined;
     };
     return known === undefined ? this.#load(place.namespace).then(pick) : pick(known);
+  }
+
+  /** As `find`. Rejects with 404 for what is not there, and with 409 where another kind has the name. */
+  async get<K extends EntityKind>(kind: K, place: Place): Promise<Kept<K>> {
+    const kept = await this.#keptAt(place);
+    if (kept === undefined) throw notFound();
+    checkKind(kept, kind);
+    return kept as Kept<K>;
+  }
+
+  /** What a change of a document is made from. Rejects with 409 where another kind has the name. */
+  async before<K extends EntityKind>(kind: K, place: Place): Promise<Kept<K> | undefined> {
+    const kept = await this.#keptAt(place);
+    if (kept !== undefined) checkKind(kept, kind);
+    return kept as Kept<K> | undefined;
   }
 
   async list<K extends EntityKind>(kind: K, namespace: string): Promise<EntityOf[K][]> {
@@ -90,18 +109,12 @@ export class EntityStore {
     document: EntityOf[K],
     before: Kept<K> | undefined,
   ): Promise<void> {
-    const all = this.#namespaces.get(place.namespace) ?? (await this.#load(place.namespace));
     const name = nameIn(place);
-    const there = all.get(name);
-    if (there !== undefined && there.kind !== kind) {
-      throw new WhiskError(
-        409,
-        `Resource by this name already exists but is not in this collection: it is a ${there.kind}.`,
-      );
-    }
+    const there = await this.#keptAt(place);
+    if (there !== undefined) checkKind(there, kind);
     try {
       const revision = await this.#records.put(
-        prefix + place.namespace + "/" + name,
+        keyOf(place.namespace, name),
         { kind, document },
         { expect: before?.revision ?? 0 },
       );
@@ -114,19 +127,29 @@ export class EntityStore {
 
   async delete(place: Place, before: Kept): Promise<void> {
     const name = nameIn(place);
+    const key = keyOf(place.namespace, name);
+    // The watch may still bring what is deleted here.
+    this.#deleted.set(key, before.revision);
     try {
-      await this.#records.delete(prefix + place.namespace + "/" + name, { expect: before.revision });
+      await this.#records.delete(key, { expect: before.revision });
     } catch (thrown) {
+      this.#deleted.delete(key);
       if (asVirgaError(thrown).code === "conflict") throw conflict();
       throw thrown;
     }
-    this.#namespaces.get(place.namespace)?.delete(name);
+    const all = this.#namespaces.get(place.namespace);
+    if (all?.get(name)?.revision === before.revision) all.delete(name);
   }
 
   /** All of a namespace that is being deleted. */
   async forget(namespace: string): Promise<void> {
     for (const { key } of await this.#records.list(`${prefix}${namespace}/`)) await this.#records.delete(key);
     this.#namespaces.delete(namespace);
+  }
+
+  async #keptAt(place: Place): Promise<Kept | undefined> {
+    const all = this.#namespaces.get(place.namespace) ?? (await this.#load(place.namespace));
+    return all.get(nameIn(place));
   }
 
   #load(namespace: string): Promise<Map<string, Kept>> {
@@ -144,21 +167,31 @@ export class EntityStore {
     this.#arriving.set(namespace, all);
     try {
       for (const { key, value, revision } of await this.#records.list<Omit<Kept, "revision">>(start)) {
-        const name = key.slice(start.length);
-        if ((all.get(name)?.revision ?? 0) < revision) all.set(name, { ...value, revision });
+        this.#apply(namespace, key.slice(start.length), { ...value, revision });
       }
-      this.#namespaces.set(namespace, all);
+      // Anybody may ask for any name: what has nothing takes no room.
+      if (all.size > 0) this.#namespaces.set(namespace, all);
     } finally {
       this.#arriving.delete(namespace);
+      for (const key of this.#deleted.keys()) if (key.startsWith(start)) this.#deleted.delete(key);
     }
     return all;
   }
 
-  readonly #arriving = new Map<string, Map<string, Kept>>();
-
   #apply(namespace: string, name: string, kept: Kept): void {
     const all = this.#namespaces.get(namespace) ?? this.#arriving.get(namespace);
-    if (all !== undefined && (all.get(name)?.revision ?? 0) < kept.revision) all.set(name, kept);
+    const newest = Math.max(all?.get(name)?.revision ?? 0, this.#deleted.get(keyOf(namespace, name)) ?? 0);
+    if (newest < kept.revision) all?.set(name, kept);
+  }
+
+  /** As the watch tells of it: all that was before has been told. */
+  #remove(namespace: string, name: string, revision: number): void {
+    const key = keyOf(namespace, name);
+    const all = this.#namespaces.get(namespace) ?? this.#arriving.get(namespace);
+    if ((all?.get(name)?.revision ?? Infinity) < revision) all?.delete(name);
+    // What is being read may be older.
+    if (this.#arriving.has(namespace)) this.#deleted.set(key, revision);
+    else if ((this.#deleted.get(key) ?? Infinity) < revision) this.#deleted.delete(key);
   }
 
   async #watch(from: number): Promise<void> {
@@ -166,10 +199,7 @@ export class EntityStore {
       for await (const event of this.#records.watch<Omit<Kept, "revision">>(prefix, from, this.#closing.signal)) {
         const [namespace = "", name = ""] = event.key.slice(prefix.length).split("/");
         if (event.kind === "put") this.#apply(namespace, name, { ...event.value, revision: event.revision });
-        else {
-          const all = this.#namespaces.get(namespace);
-          if ((all?.get(name)?.revision ?? Infinity) < event.revision) all?.delete(name);
-        }
+        else this.#remove(namespace, name, event.revision);
       }
     } catch (thrown) {
       if (this.#closing.signal.aborted) return;
@@ -187,6 +217,18 @@ function nameIn({ namespace, package: inPackage, name }: Place): string {
   const key = engineName({ namespace, name, ...(inPackage === undefined ? {} : { package: inPackage }) }, namespace);
   if (key.length > longestKey) throw new WhiskError(400, "The names of package and entity are too long together.");
   return key;
+}
+
+function keyOf(namespace: string, name: string): string {
+  return `${prefix}${namespace}/${name}`;
+}
+
+function checkKind({ kind }: Kept, wanted: EntityKind): void {
+  if (kind === wanted) return;
+  throw new WhiskError(
+    409,
+    `Resource by this name already exists but is not in this collection: it is ${kind === "action" ? "an" : "a"} ${kind}.`,
+  );
 }
 
 function conflict(): WhiskError {

@@ -20,7 +20,7 @@ export interface Firing {
   published(namespace: string, topic: string, events: readonly StoredEvent[]): Promise<Trigger | undefined>;
   /** A trigger is made: its topic is there. */
   putTrigger(trigger: Trigger): Promise<void>;
-  /** Its rules' subscriptions go with it; the rules stay, inactive. */
+  /** Its rules' subscriptions and its alarms go with it; the rules stay, inactive. */
   deleteTrigger(trigger: Trigger, rules: readonly Rule[]): Promise<void>;
   putRule(rule: Rule): Promise<void>;
   deleteRule(rule: Rule): Promise<void>;
@@ -35,7 +35,7 @@ export interface FiringOptions {
 export const headersField = "__ow_headers";
 
 export function createFiring({ engine, documents, identify }: FiringOptions): Firing {
-  const { topics, subscriptions } = engine.events;
+  const { topics, subscriptions, sources } = engine.events;
 
   async function putTrigger({ namespace, name }: Trigger): Promise<void> {
     await topics.put({ namespace: engineNamespace(namespace), name: engineName({ namespace, name }, namespace) });
@@ -104,10 +104,12 @@ export function createFiring({ engine, documents, identify }: FiringOptions): Fi
           engineName({ namespace: rule.namespace, name: rule.name }, rule.namespace),
         );
       }
-      await topics.delete(
-        namespace,
-        engineName({ namespace: trigger.namespace, name: trigger.name }, trigger.namespace),
-      );
+      const topic = engineName({ namespace: trigger.namespace, name: trigger.name }, trigger.namespace);
+      // Its alarms, where the client did not ask their feed to delete them.
+      for (const source of await sources.list(namespace)) {
+        if (source.topic === topic) await sources.delete(namespace, source.name);
+      }
+      await topics.delete(namespace, topic);
     },
 
     async putRule(rule) {

@@ -24,12 +24,12 @@ export const sizeLimits = {
 
 /** What is left out has the value of `before`, or the default. */
 export function readLimits(given: Json | undefined, before: ActionLimits | undefined): ActionLimits {
-  if (given !== undefined && (typeof given !== "object" || given === null || Array.isArray(given))) {
+  if (given !== undefined && (typeof given !== "object" || Array.isArray(given))) {
     throw malformed("limits is no object.");
   }
   const one = (name: keyof ActionLimits): number => {
     const { min, max, default: usual } = limitRanges[name];
-    const value = (given as Readonly<Record<string, Json>> | undefined)?.[name] ?? before?.[name] ?? usual;
+    const value = (given as Readonly<Record<string, Json>> | null | undefined)?.[name] ?? before?.[name] ?? usual;
     if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) return value;
     throw malformed(`requirement failed: ${name} ${JSON.stringify(value)} is not within ${min} and ${max}.`);
   };

@@ -41,9 +41,7 @@ export async function getPackage(
   name: string,
   caller: string,
 ): Promise<void> {
-  const found = (await entities.find("package", { namespace, name }))?.document;
-  if (namespace !== caller && found?.publish !== true) throw forbidden();
-  if (found === undefined) throw notFound();
+  const found = await visible(entities, namespace, name, caller);
   const { binding } = found;
   const provider = binding === undefined ? found : await providerOf(entities, binding, namespace);
   const actions = await entities.list("action", provider.namespace);
@@ -72,7 +70,7 @@ export async function putPackage(
   const { entities, deployments, clock } = context;
   if (name === "default") throw new WhiskError(400, "Package name is reserved: default.");
   const body = await exchange.json(sizeLimits.parameters * 3);
-  const before = await entities.find("package", { namespace, name });
+  const before = await entities.before("package", { namespace, name });
   checkOverwrite(before !== undefined, exchange.flag("overwrite"));
   const binding = readBinding(body["binding"], namespace) ?? before?.document.binding;
   if (binding !== undefined) {
@@ -104,8 +102,7 @@ export async function deletePackage(
   name: string,
 ): Promise<void> {
   const { entities, deployments } = context;
-  const before = await entities.find("package", { namespace, name });
-  if (before === undefined) throw notFound();
+  const before = await entities.get("package", { namespace, name });
   const inside = (await entities.list("action", namespace)).filter(
     (action) => action.namespace === `${namespace}/${name}`,
   );
@@ -125,6 +122,19 @@ export async function deletePackage(
   await entities.delete({ namespace, name }, before);
   if (before.document.binding !== undefined) await deployments.unbind(namespace, name);
   exchange.answer(200, shown(before.document));
+}
+
+/** Rejects with 403 for what another namespace does not have, or has not made public. */
+export async function visible(
+  entities: WhiskContext["entities"],
+  namespace: string,
+  name: string,
+  caller: string,
+): Promise<Package> {
+  if (namespace === caller) return (await entities.get("package", { namespace, name })).document;
+  const found = (await entities.find("package", { namespace, name }))?.document;
+  if (found?.publish !== true) throw forbidden();
+  return found;
 }
 
 function shown(document: Package): unknown {

@@ -2,12 +2,12 @@
 import { deleteAction, getAction, listActions, putAction } from "./actions.ts";
 import { getActivation, getLogs, getResult, listActivations } from "./activations.ts";
 import type { WhiskContext } from "./context.ts";
-import { forbidden, notFound, WhiskError } from "./errors.ts";
+import { forbidden, malformed, notFound, WhiskError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { limitsDocument } from "./info.ts";
 import { invokeAction } from "./invoke.ts";
 import { isEntityName, type QualifiedName } from "./names.ts";
-import { deletePackage, getPackage, listPackages, putPackage } from "./packages.ts";
+import { deletePackage, getPackage, listPackages, putPackage, visible } from "./packages.ts";
 import { deleteRule, getRule, listRules, putRule, setRuleStatus } from "./rules.ts";
 import type { Subject } from "./subjects.ts";
 import { deleteTrigger, fireTrigger, getTrigger, listTriggers, putTrigger } from "./triggers.ts";
@@ -41,18 +41,18 @@ export async function serveNamespaces(
   const parts = split(path);
   const [given, collection, first, second, ...rest] = parts;
   const caller = subject.namespace;
-  if (given === undefined) {
+  if (given === undefined || (given === "" && parts.length === 1)) {
     only(exchange, "GET");
     exchange.answer(200, [caller]);
     return;
   }
   const namespace = given === "_" ? caller : given;
-  if (
-    collection === undefined ||
-    rest.length > 0 ||
-    !parts.slice(2).every((part) => part === "" || isEntityName(part))
-  ) {
-    throw notFound();
+  if (collection === undefined || rest.length > 0 || !isEntityName(namespace)) throw notFound();
+  const illegal = parts.slice(2).find((part) => part !== "" && !isEntityName(part));
+  if (illegal !== undefined) {
+    throw malformed(
+      `${JSON.stringify(illegal.slice(0, 64))} is no name of an entity: use at most 256 letters, digits and _ @ . & - or blanks, with a letter, a digit or _ first and no blank last.`,
+    );
   }
   switch (collection) {
     case "limits":
@@ -123,9 +123,7 @@ async function listPackage(
   name: string,
   caller: string,
 ): Promise<void> {
-  const found = (await context.entities.find("package", { namespace, name }))?.document;
-  if (namespace !== caller && found?.publish !== true) throw forbidden();
-  if (found === undefined) throw notFound();
+  await visible(context.entities, namespace, name, caller);
   return listActions(context, exchange, namespace, name);
 }
 

@@ -20,9 +20,7 @@ export async function getRule(
   namespace: string,
   name: string,
 ): Promise<void> {
-  const found = await context.entities.find("rule", { namespace, name });
-  if (found === undefined) throw notFound();
-  exchange.answer(200, found.document);
+  exchange.answer(200, (await context.entities.get("rule", { namespace, name })).document);
 }
 
 export async function putRule(
@@ -33,7 +31,7 @@ export async function putRule(
 ): Promise<void> {
   const { entities, firing, clock } = context;
   const body = await exchange.json(sizeLimits.parameters * 2);
-  const before = await entities.find("rule", { namespace, name });
+  const before = await entities.before("rule", { namespace, name });
   checkOverwrite(before !== undefined, exchange.flag("overwrite"));
   const trigger = readPath(body["trigger"], namespace, "trigger") ?? before?.document.trigger;
   const action = readPath(body["action"], namespace, "action") ?? before?.document.action;
@@ -46,7 +44,8 @@ export async function putRule(
   const rule: Rule = {
     namespace,
     name,
-    status: "active",
+    // A new one is active; a change of it leaves it as it is.
+    status: before?.document.status ?? "active",
     trigger,
     action,
     annotations: keyValuesOr(body["annotations"], "annotations", before?.document.annotations),
@@ -69,15 +68,13 @@ export async function setRuleStatus(
   const { entities, firing, clock } = context;
   const { status } = await exchange.json(sizeLimits.parameters);
   if (status !== "active" && status !== "inactive") throw malformed("status is neither active nor inactive.");
-  const before = await entities.find("rule", { namespace, name });
-  if (before === undefined) throw notFound();
+  const before = await entities.get("rule", { namespace, name });
   const { document } = before;
   if ((await entities.find("trigger", { namespace, name: document.trigger.name })) === undefined) throw notFound();
-  if (document.status !== status) {
-    const rule: Rule = { ...document, status, updated: clock.now() };
-    await entities.put("rule", { namespace, name }, rule, before);
-    await firing.putRule(rule);
-  }
+  const rule: Rule = document.status === status ? document : { ...document, status, updated: clock.now() };
+  if (rule !== document) await entities.put("rule", { namespace, name }, rule, before);
+  // Also where it had that status: an earlier request may have been cut off behind the line above.
+  await firing.putRule(rule);
   exchange.answerEmpty(200);
 }
 
@@ -88,8 +85,7 @@ export async function deleteRule(
   name: string,
 ): Promise<void> {
   const { entities, firing } = context;
-  const before = await entities.find("rule", { namespace, name });
-  if (before === undefined) throw notFound();
+  const before = await entities.get("rule", { namespace, name });
   await firing.deleteRule(before.document);
   await entities.delete({ namespace, name }, before);
   exchange.answer(200, before.document);

@@ -40,6 +40,7 @@ const secretName = "OPENWHISK_API_KEY";
 export class Subjects {
   readonly #options: SubjectsOptions;
   readonly #byUuid = new Map<string, StoredSubject>();
+  readonly #byNamespace = new Map<string, StoredSubject>();
   /** What has been verified, so that a busy client's key is not hashed at each request. */
   readonly #verified = new Map<string, Subject>();
   readonly #keys = new Map<string, string>();
@@ -50,7 +51,7 @@ export class Subjects {
 
   static async open(options: SubjectsOptions): Promise<Subjects> {
     const subjects = new Subjects(options);
-    for (const { value } of await options.records.list<StoredSubject>(prefix)) subjects.#byUuid.set(value.uuid, value);
+    for (const { value } of await options.records.list<StoredSubject>(prefix)) subjects.#keep(value);
     return subjects;
   }
 
@@ -86,7 +87,7 @@ export class Subjects {
   }
 
   get(namespace: string): Subject | undefined {
-    return this.list().find((subject) => subject.namespace === namespace);
+    return this.#byNamespace.get(namespace);
   }
 
   list(): Subject[] {
@@ -126,7 +127,7 @@ export class Subjects {
     await secrets.put(inEngine, secretName, credential);
     await records.put(prefix + namespace, subject);
     this.#drop(namespace);
-    this.#byUuid.set(uuid, subject);
+    this.#keep(subject);
     this.#keys.set(namespace, credential);
     return credential;
   }
@@ -152,8 +153,15 @@ export class Subjects {
     this.#drop(namespace);
   }
 
+  #keep(subject: StoredSubject): void {
+    this.#byUuid.set(subject.uuid, subject);
+    this.#byNamespace.set(subject.namespace, subject);
+  }
+
   #drop(namespace: string): void {
-    for (const [uuid, subject] of this.#byUuid) if (subject.namespace === namespace) this.#byUuid.delete(uuid);
+    const subject = this.#byNamespace.get(namespace);
+    if (subject !== undefined) this.#byUuid.delete(subject.uuid);
+    this.#byNamespace.delete(namespace);
     this.#verified.clear();
     this.#keys.delete(namespace);
   }

@@ -2,7 +2,6 @@
 import type { WhiskContext } from "./context.ts";
 import { checkOverwrite, commonFields, keyValuesOr } from "./document-body.ts";
 import type { Rule, Trigger } from "./entities.ts";
-import { notFound } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { sizeLimits } from "./limits.ts";
 import { answerList } from "./listing.ts";
@@ -19,9 +18,8 @@ export async function getTrigger(
   namespace: string,
   name: string,
 ): Promise<void> {
-  const found = await context.entities.find("trigger", { namespace, name });
-  if (found === undefined) throw notFound();
-  exchange.answer(200, await shown(context, found.document));
+  const { document } = await context.entities.get("trigger", { namespace, name });
+  exchange.answer(200, await shown(context, document));
 }
 
 export async function putTrigger(
@@ -32,7 +30,7 @@ export async function putTrigger(
 ): Promise<void> {
   const { entities, firing, clock } = context;
   const body = await exchange.json(sizeLimits.parameters * 3);
-  const before = await entities.find("trigger", { namespace, name });
+  const before = await entities.before("trigger", { namespace, name });
   checkOverwrite(before !== undefined, exchange.flag("overwrite"));
   const trigger: Trigger = {
     namespace,
@@ -59,12 +57,12 @@ export async function deleteTrigger(
   name: string,
 ): Promise<void> {
   const { entities, firing, documents } = context;
-  const before = await entities.find("trigger", { namespace, name });
-  if (before === undefined) throw notFound();
+  const before = await entities.get("trigger", { namespace, name });
   const rules = await documents.rulesOf(namespace, name);
-  await entities.delete({ namespace, name }, before);
+  // The document last: what is cut off before can be done again.
   for (const rule of rules) await deactivate(context, rule);
   await firing.deleteTrigger(before.document, rules);
+  await entities.delete({ namespace, name }, before);
   exchange.answer(200, await shown(context, before.document));
 }
 
@@ -77,8 +75,7 @@ export async function fireTrigger(
   subject: Subject,
 ): Promise<void> {
   const { entities, firing, throttles } = context;
-  const found = await entities.find("trigger", { namespace, name });
-  if (found === undefined) throw notFound();
+  const found = await entities.get("trigger", { namespace, name });
   throttles.fire(namespace, subject);
   const payload = await exchange.json(sizeLimits.payload);
   const headers = Object.fromEntries(

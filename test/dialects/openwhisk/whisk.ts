@@ -7,23 +7,20 @@ import { Platform, type PlatformOptions } from "../../platform/harness.ts";
 /** A platform with OpenWhisk's clients pointed at it, each with a home of its own. */
 export class Whisk {
   readonly platform: Platform;
-  readonly #programs: { wsk: string; wskdeploy: string };
   readonly home: string;
   /** How much of the platform's output is of its earlier lives. */
   #seen = 0;
   apihost = "";
   auth = "";
 
-  private constructor(platform: Platform, programs: { wsk: string; wskdeploy: string }) {
+  private constructor(platform: Platform) {
     this.platform = platform;
-    this.#programs = programs;
     this.home = join(platform.home, "client");
     mkdirSync(this.home, { recursive: true });
   }
 
   static async start(options: PlatformOptions = {}): Promise<Whisk> {
-    const [wsk, wskdeploy] = [await goClient("wsk"), await goClient("wskdeploy")];
-    const whisk = new Whisk(await Platform.start(options), { wsk, wskdeploy });
+    const whisk = new Whisk(await Platform.start(options));
     await whisk.#find();
     return whisk;
   }
@@ -44,10 +41,10 @@ export class Whisk {
     return this.as(this.auth, ...parameters);
   }
 
-  as(auth: string, ...parameters: string[]): Promise<Ran> {
+  async as(auth: string, ...parameters: string[]): Promise<Ran> {
     const settings = join(this.home, `${auth.slice(0, 8)}.wskprops`);
     writeFileSync(settings, `APIHOST=${this.apihost}\nAUTH=${auth}\n`);
-    return run(this.#programs.wsk, parameters, { home: this.home, environment: { WSK_CONFIG_FILE: settings } });
+    return run(await program("wsk"), parameters, { home: this.home, environment: { WSK_CONFIG_FILE: settings } });
   }
 
   /** As `wsk`; what it prints behind its first line, as JSON. Fails where the command does. */
@@ -70,8 +67,8 @@ export class Whisk {
     return this.json<T>("action", "invoke", action, "--result", "--param-file", file);
   }
 
-  wskdeploy(...parameters: string[]): Promise<Ran> {
-    return run(this.#programs.wskdeploy, ["--apihost", this.apihost, "--auth", this.auth, "-n", "_", ...parameters], {
+  async wskdeploy(...parameters: string[]): Promise<Ran> {
+    return run(await program("wskdeploy"), ["--apihost", this.apihost, "--auth", this.auth, "-n", "_", ...parameters], {
       home: this.home,
     });
   }
@@ -120,3 +117,12 @@ export class Whisk {
     throw new Error(`no OpenWhisk:\n${this.platform.output}`);
   }
 }
+
+/** Built where it is first used: suites of the REST API alone do without. */
+function program(name: "wsk" | "wskdeploy"): Promise<string> {
+  let path = programs.get(name);
+  if (path === undefined) programs.set(name, (path = goClient(name)));
+  return path;
+}
+
+const programs = new Map<string, Promise<string>>();
