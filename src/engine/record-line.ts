@@ -16,6 +16,8 @@ export type Frame = readonly [
   responseStatus: number | null,
   memoryMb: number,
   coldStart: boolean,
+  /** What a dialect keeps: the same object for many calls. */
+  annotations: NonNullable<Invocation["annotations"]> | null,
 ];
 
 /** Collects the frames of one segment while its lines are written. */
@@ -56,6 +58,7 @@ export class LineWriter {
         record.responseStatus ?? null,
         record.usage.memoryMb,
         record.usage.coldStart,
+        record.annotations ?? null,
       ]) - 1
     );
   }
@@ -83,7 +86,7 @@ export function readLine(line: string, frames: readonly Frame[]): Invocation {
     trace,
     rest,
   ] = parsed;
-  const [namespace, name, revision, instance, kind, status, attempt, responseStatus, memoryMb, coldStart] =
+  const [namespace, name, revision, instance, kind, status, attempt, responseStatus, memoryMb, coldStart, annotations] =
     frames[frame]!;
   const { cause, ...more } = rest ?? {};
   return {
@@ -111,6 +114,7 @@ export function readLine(line: string, frames: readonly Frame[]): Invocation {
     },
     usage: { coldStart, billedMs, memoryMb, memoryPeakBytes: peak, cpuMs: cpu / 1000, bytesIn, bytesOut },
     logs: [],
+    ...(annotations !== null && annotations !== undefined && { annotations }),
     ...more,
   };
 }
@@ -135,9 +139,7 @@ type Line = [
 ];
 
 /** What few records have. */
-type Rest = Partial<
-  Pick<Invocation, "error" | "logs" | "logsDropped" | "result" | "idempotencyKey" | "annotations">
-> & {
+type Rest = Partial<Pick<Invocation, "error" | "logs" | "logsDropped" | "result" | "idempotencyKey">> & {
   cause?: Pick<Cause, "parent" | "root">;
 };
 
@@ -156,6 +158,7 @@ true satisfies Written<
   | "responseStatus"
   | "timings"
   | "usage"
+  | "annotations"
 >;
 true satisfies Written<Cause, "kind" | "parent" | "root" | "requestId" | "traceparent">;
 true satisfies Written<Timings, "acceptedAt" | "queueMs" | "coldStartMs" | "initMs" | "runMs" | "totalMs">;
@@ -173,6 +176,7 @@ function isOf(record: Invocation, frame: Frame): boolean {
     record.status === frame[5] &&
     record.usage.coldStart === frame[9] &&
     record.responseStatus === (frame[7] ?? undefined) &&
+    record.annotations === (frame[10] ?? undefined) &&
     record.cause.kind === frame[4] &&
     record.attempt === frame[6] &&
     record.usage.memoryMb === frame[8]
@@ -180,7 +184,7 @@ function isOf(record: Invocation, frame: Frame): boolean {
 }
 
 function restOf(record: Invocation): Rest | undefined {
-  const { cause, error, logs, logsDropped, result, idempotencyKey, annotations } = record;
+  const { cause, error, logs, logsDropped, result, idempotencyKey } = record;
   const { parent, root } = cause;
   const caused = parent !== undefined || root !== undefined;
   if (
@@ -189,8 +193,7 @@ function restOf(record: Invocation): Rest | undefined {
     error === undefined &&
     result === undefined &&
     idempotencyKey === undefined &&
-    logsDropped === undefined &&
-    annotations === undefined
+    logsDropped === undefined
   ) {
     return undefined;
   }
@@ -201,7 +204,6 @@ function restOf(record: Invocation): Rest | undefined {
     ...(result !== undefined && { result }),
     ...(idempotencyKey !== undefined && { idempotencyKey }),
     ...(logsDropped !== undefined && { logsDropped }),
-    ...(annotations !== undefined && { annotations }),
   };
 }
 

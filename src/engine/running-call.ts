@@ -198,7 +198,10 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
       if (this.#phase !== running) return;
       this.body = prepared.body;
       this.headers = prepared.headers;
-      if (prepared.annotations !== undefined) this.#annotations = { ...this.#annotations, ...prepared.annotations };
+      const { annotations } = prepared;
+      // An object that stands for many calls stays the same one: records write it once.
+      if (annotations !== undefined)
+        this.#annotations = this.#annotations === undefined ? annotations : { ...this.#annotations, ...annotations };
       // Who writes the record of all attempts together has the answer itself.
       if (prepared.keepsResult === true && this.recorded) this.#kept = { headers: [], chunks: [], bytes: 0 };
       this.#hand(worker);

@@ -65,12 +65,21 @@ function prepared(found: ResolvedAction, value: string, run: Run, apiKey: string
   return {
     body: Buffer.from(text),
     headers: ["content-type", runContentType],
-    annotations: { whisk: noteFor(found) as unknown as Json },
+    annotations: annotationsFor(found),
     keepsResult: true,
   };
 }
 
-export function noteFor({ action, path, binding }: Omit<ResolvedAction, "defaults">): WhiskNote {
+export function noteFor(found: Omit<ResolvedAction, "defaults">): WhiskNote {
+  let note = notes.get(found);
+  if (note === undefined) notes.set(found, (note = newNote(found)));
+  return note;
+}
+
+/** The same object for the same action: what writes it down many times sees that it is the same. */
+const notes = new WeakMap<object, WhiskNote>();
+
+function newNote({ action, path, binding }: Omit<ResolvedAction, "defaults">): WhiskNote {
   return {
     path,
     kind: action.exec.kind,
@@ -79,6 +88,14 @@ export function noteFor({ action, path, binding }: Omit<ResolvedAction, "default
     ...(binding === undefined ? {} : { binding }),
   };
 }
+
+function annotationsFor(found: ResolvedAction): Readonly<Record<string, Json>> {
+  let annotations = kept.get(found);
+  if (annotations === undefined) kept.set(found, (annotations = { whisk: noteFor(found) as unknown as Json }));
+  return annotations;
+}
+
+const kept = new WeakMap<ResolvedAction, Readonly<Record<string, Json>>>();
 
 /** Of a run of a sequence or composition. */
 export function compositeNoteFor(found: Omit<ResolvedAction, "defaults">): WhiskNote {

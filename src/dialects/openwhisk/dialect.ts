@@ -166,9 +166,7 @@ function handle(
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  const given = request.headers["x-request-id"];
-  const isUsable = typeof given === "string" && /^[\w.:-]{1,128}$/.test(given);
-  const exchange = new Exchange(options, request, response, isUsable ? given : activationIdOf(context.identify()));
+  const exchange = new Exchange(options, request, response, () => activationIdOf(context.identify()));
   serve(context, options, exchange).catch((thrown: unknown) => {
     if (!(thrown instanceof WhiskError)) {
       const error = asVirgaError(thrown);

@@ -23,13 +23,15 @@ export class Exchange {
   readonly transactionId: string;
   readonly #response: ServerResponse;
   readonly #options: ExchangeOptions;
-  #query: URLSearchParams | undefined;
+  #query: Pick<URLSearchParams, "get"> | undefined;
 
-  constructor(options: ExchangeOptions, request: IncomingMessage, response: ServerResponse, transactionId: string) {
+  /** A client's own `x-request-id` is kept where it is fit for a log line. */
+  constructor(options: ExchangeOptions, request: IncomingMessage, response: ServerResponse, identify: () => string) {
     this.#options = options;
     this.request = request;
     this.#response = response;
-    this.transactionId = transactionId;
+    const given = this.header("x-request-id");
+    this.transactionId = given !== undefined && /^[\w.:-]{1,128}$/.test(given) ? given : identify();
     this.method = request.method ?? "GET";
     const url = request.url ?? "/";
     const mark = url.indexOf("?");
@@ -37,14 +39,21 @@ export class Exchange {
     this.queryText = mark < 0 ? "" : url.slice(mark + 1);
   }
 
-  get query(): URLSearchParams {
-    this.#query ??= new URLSearchParams(this.queryText);
+  get query(): Pick<URLSearchParams, "get"> {
+    this.#query ??= plainQuery.get(this.queryText) ?? new URLSearchParams(this.queryText);
     return this.#query;
   }
 
+  /** By its name in lower case. Node's own object of headers would be built for every request. */
   header(name: string): string | undefined {
-    const value = this.request.headers[name];
-    return Array.isArray(value) ? value.join(", ") : value;
+    const raw = this.request.rawHeaders;
+    let found: string | undefined;
+    for (let index = 0; index + 1 < raw.length; index += 2) {
+      const given = raw[index]!;
+      if (given.length !== name.length || given.toLowerCase() !== name) continue;
+      found = found === undefined ? raw[index + 1]! : `${found}, ${raw[index + 1]}`;
+    }
+    return found;
   }
 
   /** `http://host:port`, as the client reached us. */
@@ -54,6 +63,7 @@ export class Exchange {
 
   /** A query parameter that is a switch. Rejects with 400 what is neither `true` nor `false`. */
   flag(name: string): boolean {
+    if (!this.queryText.includes(name)) return false;
     const value = this.query.get(name);
     if (value === null || value === "" || value === "false") return value === "";
     if (value === "true") return true;
@@ -62,15 +72,15 @@ export class Exchange {
 
   /** Rejects with 413 for more than `limit` bytes. */
   body(limit: number): Promise<Uint8Array> {
-    const length = Number(this.request.headers["content-length"] ?? "-1");
+    const length = Number(this.header("content-length") ?? "-1");
     if (length > limit) {
       return Promise.reject(
         new WhiskError(413, `The entity is too large: ${length} bytes, and at most ${limit} are taken.`),
       );
     }
-    const chunked = this.request.headers["transfer-encoding"] !== undefined;
+    const chunked = this.header("transfer-encoding") !== undefined;
     if (!chunked && length <= 0) return Promise.resolve(nothing);
-    if (this.request.headers.expect !== undefined) this.#response.writeContinue();
+    if (this.header("expect") !== undefined) this.#response.writeContinue();
     return new Promise((resolve, reject) => {
       const done = (bytes: Uint8Array, error?: VirgaError): void => {
         if (error === undefined) resolve(bytes);
@@ -157,4 +167,10 @@ const corsHeaders = [
 ] as const;
 
 const jsonHeaders = [...corsHeaders, "content-type", "application/json"] as const;
+/** What clients send with nearly every call. */
+const plainQuery: ReadonlyMap<string, URLSearchParams> = new Map(
+  ["blocking=true", "blocking=true&result=true", "blocking=true&result=false", "blocking=false&result=false"].map(
+    (text) => [text, new URLSearchParams(text)],
+  ),
+);
 const nothing = new Uint8Array(0);

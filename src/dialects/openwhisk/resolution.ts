@@ -97,8 +97,11 @@ function resolved(
   beneath: readonly KeyValues[],
 ): ResolvedAction {
   if (action === undefined) throw notFound();
+  const isPlain = called === provider && called.package === undefined;
+  const known = isPlain ? plain.get(action) : undefined;
+  if (known !== undefined) return known;
   const isBound = called.namespace !== provider.namespace || called.package !== provider.package;
-  return {
+  const found: ResolvedAction = {
     action,
     provider,
     called,
@@ -107,7 +110,12 @@ function resolved(
     beneath,
     defaults: mergedDefaults([...beneath, action.parameters]),
   };
+  if (isPlain) plain.set(action, found);
+  return found;
 }
+
+/** Of actions in no package: they depend on their own document alone, which is another one after each change. */
+const plain = new WeakMap<Action, ResolvedAction>();
 
 function mergedDefaults(layers: readonly KeyValues[]): Defaults {
   if (layers.every((layer) => layer.length === 0)) return noDefaults;
