@@ -67,10 +67,14 @@ export class Whisk {
     return this.json<T>("action", "invoke", action, "--result", "--param-file", file);
   }
 
-  async wskdeploy(...parameters: string[]): Promise<Ran> {
-    return run(await program("wskdeploy"), ["--apihost", this.apihost, "--auth", this.auth, "-n", "_", ...parameters], {
-      home: this.home,
-    });
+  wskdeploy(...parameters: string[]): Promise<Ran> {
+    return this.wskdeployWith({}, ...parameters);
+  }
+
+  /** Manifests may name variables of the environment. */
+  async wskdeployWith(environment: Readonly<Record<string, string>>, ...parameters: string[]): Promise<Ran> {
+    const settings = ["--apihost", this.apihost, "--auth", this.auth, "-n", "_"];
+    return run(await program("wskdeploy"), [...settings, ...parameters], { home: this.home, environment });
   }
 
   /** A file for the client; its path. */
