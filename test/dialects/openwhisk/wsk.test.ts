@@ -205,11 +205,117 @@ describe("wsk against the platform", { skip }, () => {
       const answer = await whisk.rest(`/api/v1/namespaces/guest/${collection}`, { auth: stranger });
       assert.equal(answer.status, 403, collection);
     }
+    const as = (method: string, path: string, body: object = {}): Promise<Response> =>
+      whisk.rest(`/api/v1/namespaces/${path}`, {
+        method,
+        auth: stranger,
+        ...(method === "GET" ? {} : { body: JSON.stringify(body) }),
+      });
+    const binding = (name: string) => ({ binding: { namespace: "guest", name } });
+    const sequence = (name: string) => ({ exec: { kind: "sequence", components: [`/guest/${name}`] } });
+    await whisk.ok("trigger", "create", "hidden");
+    assert.equal((await as("PUT", "_/triggers/own")).status, 200);
+    for (const [method, path, body] of [
+      ["GET", "guest/packages/private"],
+      ["GET", "guest/packages/none"],
+      ["GET", "guest/actions/private/"],
+      ["GET", "guest/actions/none/"],
+      ["PUT", "guest/actions/mine", { exec: { kind: "nodejs:default", code: hello } }],
+      ["DELETE", "guest/actions/hello"],
+      ["POST", "guest/triggers/hidden"],
+      ["POST", "guest/triggers/none"],
+      ["PUT", "_/packages/bound", binding("private")],
+      ["PUT", "_/packages/bound", binding("none")],
+      ["PUT", "_/actions/chain", sequence("private/secret")],
+      ["PUT", "_/actions/chain", sequence("private/none")],
+      ["PUT", "_/actions/chain", sequence("hello")],
+      ["PUT", "_/rules/rule", { trigger: "/_/own", action: "/guest/private/secret" }],
+      ["PUT", "_/rules/rule", { trigger: "/_/own", action: "/guest/none" }],
+    ] as const) {
+      assert.equal((await as(method, path, body)).status, 403, `${method} ${path} ${JSON.stringify(body)}`);
+    }
+    for (const trigger of ["hidden", "none"]) {
+      const foreign = await as("PUT", "_/rules/rule", {
+        trigger: `/guest/${trigger}`,
+        action: "/whisk.system/utils/echo",
+      });
+      assert.equal(foreign.status, 400, trigger);
+    }
+    const { activationId } = await whisk.json("action", "invoke", "hello", "--blocking");
+    await until(() => whisk.json("activation", "get", activationId));
+    for (const part of ["", "/logs", "/result"])
+      assert.equal((await as("GET", `_/activations/${activationId}${part}`)).status, 404, part);
+    for (const name of ["private/secret", "private/none", "default/hello", "default/none"])
+      assert.equal((await whisk.rest(`/api/v1/web/guest/${name}`, { auth: stranger })).status, 404, name);
     const listed = await whisk.rest("/api/v1/namespaces/guest/packages", { auth: stranger });
     assert.ok(!(await listed.text()).includes("private"));
     assert.equal((await whisk.rest("/api/v1/namespaces/_/actions", { auth: false })).status, 401);
     const wrong = `${whisk.auth.slice(0, 40)}x`;
     assert.equal((await whisk.rest("/api/v1/namespaces/_/actions", { auth: wrong })).status, 401);
+  });
+
+  test("what a package opened to others is closed to them as soon as it is private again", async () => {
+    const visitor = await whisk.user("visitor");
+    await whisk.ok("package", "create", "shop", "--shared", "yes");
+    await whisk.ok("action", "create", "shop/item", whisk.file("hello.js", hello));
+    assert.equal((await whisk.as(visitor, "package", "bind", "/guest/shop", "stall")).code, 0);
+    assert.equal((await whisk.as(visitor, "action", "create", "sells", "--sequence", "/guest/shop/item")).code, 0);
+    for (const action of ["/guest/shop/item", "stall/item", "sells"])
+      assert.deepEqual(JSON.parse((await whisk.as(visitor, "action", "invoke", action, "--result")).stdout), {
+        payload: "Hello, World",
+      });
+    await whisk.ok("package", "update", "shop", "--shared", "no");
+    for (const action of ["/guest/shop/item", "stall/item", "sells"]) {
+      const refused = await whisk.as(visitor, "action", "invoke", action, "--result");
+      assert.notEqual(refused.code, 0, action);
+      assert.ok(!(refused.stdout + refused.stderr).includes("Hello"), action);
+    }
+  });
+
+  test("lists, summaries and settings: the commands that only look", async () => {
+    await whisk.ok("package", "create", "shelf", "-a", "description", "a shelf", "-p", "p", "1");
+    await whisk.ok("package", "update", "shelf", "-p", "p", "2");
+    const values = whisk.file("values.json", JSON.stringify({ name: "File" }));
+    const notes = whisk.file("notes.json", JSON.stringify({ description: "says hello" }));
+    const file = whisk.file("hello.js", hello);
+    await whisk.ok("action", "create", "shelf/greet", file, "-P", values, "-A", notes, "-l", "1", "-c", "4");
+    const { limits } = await whisk.json("action", "get", "shelf/greet");
+    assert.deepEqual([limits.logs, limits.concurrency], [1, 4]);
+    assert.match(await whisk.ok("action", "get", "shelf/greet", "--summary"), /says hello[\s\S]*name/);
+    assert.deepEqual(await whisk.invoke("shelf/greet"), { payload: "Hello, File" });
+    assert.match(await whisk.ok("package", "list"), /\/guest\/shelf\s+private/);
+    assert.match(await whisk.ok("package", "list", "/whisk.system"), /\/whisk\.system\/utils\s+shared/);
+    assert.equal((await whisk.json("package", "get", "shelf")).parameters[0].value, 2);
+    await whisk.ok("trigger", "create", "bell", "-p", "tone", "low");
+    await whisk.ok("trigger", "update", "bell", "-p", "tone", "high", "-a", "description", "rings");
+    assert.equal((await whisk.json("trigger", "get", "bell")).parameters[0].value, "high");
+    assert.match(await whisk.ok("trigger", "get", "bell", "--summary"), /rings/);
+    assert.match(await whisk.ok("trigger", "list"), /\/guest\/bell\s+private/);
+    await whisk.ok("rule", "create", "rings", "bell", "shelf/greet");
+    assert.equal((await whisk.json("rule", "get", "rings")).action.path, "guest/shelf");
+    assert.match(await whisk.ok("namespace", "list"), /guest/);
+    for (const everything of [await whisk.ok("list"), await whisk.ok("namespace", "get")])
+      for (const name of ["shelf", "shelf/greet", "bell", "rings"])
+        assert.match(everything, new RegExp(`/guest/${name}\\s`));
+    const { activationId } = await whisk.json("action", "invoke", "shelf/greet", "--blocking");
+    const result = await until(() => whisk.json("activation", "result", activationId));
+    assert.deepEqual(result, { payload: "Hello, File" });
+    assert.match(await whisk.ok("activation", "poll", "--exit", "1", "--since-minutes", "5"), /greeting File/);
+    assert.match(await whisk.ok("activation", "list", "--limit", "1"), /[0-9a-f]{32}/);
+    const image = await whisk.wsk("action", "create", "image", "--docker", "busybox");
+    assert.equal(image.code, 400 - 256);
+    assert.match(image.stdout + image.stderr, /images are not supported yet/);
+    assert.notEqual((await whisk.wsk("package", "refresh")).code, 0);
+    await whisk.ok("rule", "delete", "rings");
+    await whisk.ok("trigger", "delete", "bell");
+    await whisk.ok("action", "delete", "shelf/greet");
+    await whisk.ok("package", "delete", "shelf");
+    assert.match(
+      await whisk.ok("property", "set", "--apihost", whisk.apihost, "--auth", whisk.auth),
+      /ok: whisk auth set/,
+    );
+    assert.match(await whisk.ok("property", "get", "--apihost"), new RegExp(whisk.apihost));
+    assert.match(await whisk.ok("property", "unset", "--auth"), /ok: whisk auth unset/);
   });
 
   test("web actions answer pages, JSON, redirects, cookies and binary bodies; others answer 404", async () => {
