@@ -21,19 +21,40 @@ export interface WhiskNote {
   readonly duration?: number;
 }
 
-/** As `activationOf` with this result, as JSON text and without logs: what a blocking call is answered. */
-export function blockingText(record: Invocation, result: string): string {
-  const { namespace, name, version, subject, activationId, start, end, duration, cause, annotations } = activationOf(
-    record,
-    success,
-  );
-  const head = { namespace, name, version, subject, activationId, start, end, duration, cause, annotations };
-  const size = Buffer.byteLength(result);
+/**
+ * As `activationOf` with this result, as JSON text and without logs: what a blocking call of code is answered. Written by hand,
+ * since it is written for every call.
+ */
+export function blockingText(record: Invocation, note: WhiskNote, result: string): string {
+  const { id, timings, usage } = record;
+  const { duration, end, start } = timesOf(record, note);
+  const subject = whiskNamespace(record.namespace);
+  const name = qualifiedName(record.name, subject)?.name ?? record.name;
+  const waitTime = Math.round(timings.queueMs + timings.coldStartMs);
+  const initTime = usage.coldStart ? `,{"key":"initTime","value":${initTimeOf(record)}}` : "";
   return (
-    `${JSON.stringify(head).slice(0, -1)},"response":{"status":"success","statusCode":0,"success":true,"size":${size},` +
-    `"result":${result}},"logs":[],"publish":false}`
+    `{"namespace":"${subject}","name":"${name}","version":"${note.version}","subject":"${subject}",` +
+    `"activationId":"${activationIdOf(id)}","start":${start},"end":${end},"duration":${duration},` +
+    `"response":{"status":"success","statusCode":0,"success":true,"size":${Buffer.byteLength(result)},"result":${result}},` +
+    `"logs":[],"annotations":[${constantText(note)},{"key":"waitTime","value":${waitTime}}${initTime}],"publish":false}`
   );
 }
+
+/** The annotations that are the same for all successful calls of an action. */
+function constantText(note: WhiskNote): string {
+  let text = constants.get(note);
+  if (text === undefined) {
+    const { path, kind, limits, binding } = note;
+    const same = { path, kind, limits, timeout: false, ...(binding === undefined ? {} : { binding }) };
+    text = Object.entries(same)
+      .map(([key, value]) => JSON.stringify({ key, value }))
+      .join(",");
+    constants.set(note, text);
+  }
+  return text;
+}
+
+const constants = new WeakMap<WhiskNote, string>();
 
 /** The text of an answer that is a plain success: a JSON object of the right size without an `error` anywhere; else undefined. */
 export function successText(status: number, body: Uint8Array): string | undefined {
@@ -66,31 +87,42 @@ export function noteOf({ annotations }: Invocation): WhiskNote | undefined {
 }
 
 export function activationOf(record: Invocation, response = responseOf(record)): Activation {
-  const { id, cause, timings } = record;
+  const { id, cause } = record;
   const note = noteOf(record);
   const namespace = whiskNamespace(record.namespace);
   const name = qualifiedName(record.name, namespace)?.name ?? record.name;
-  const isTrigger = note?.kind === "trigger";
-  const runMs = note?.duration ?? Math.round(timings.initMs + timings.runMs);
-  const start = Math.floor(timings.acceptedAt);
-  const end =
-    note?.duration === undefined
-      ? start + Math.max(runMs, Math.round(timings.totalMs))
-      : start + Math.round(timings.totalMs);
+  const { start, end, duration } = timesOf(record, note);
   return {
     namespace,
     name,
     version: note?.version ?? "0.0.1",
     subject: namespace,
     activationId: activationIdOf(id),
-    start: isTrigger || note?.duration !== undefined ? start : Math.max(start, end - runMs),
-    ...(isTrigger ? {} : { end, duration: runMs }),
+    start,
+    ...(note?.kind === "trigger" ? {} : { end, duration }),
     ...(cause.kind === "workflow" && cause.parent !== undefined ? { cause: activationIdOf(cause.parent) } : {}),
     response,
     logs: note?.logs ?? logLines(record),
     annotations: annotationsOf(record, note),
     publish: false,
   };
+}
+
+/** A call of code begins when its instance has it; a run when it was accepted, and its duration is what its components ran. */
+function timesOf(
+  { timings }: Invocation,
+  note: WhiskNote | undefined,
+): { start: number; end: number; duration: number } {
+  const accepted = Math.floor(timings.acceptedAt);
+  const totalMs = Math.round(timings.totalMs);
+  if (note?.duration !== undefined) return { start: accepted, end: accepted + totalMs, duration: note.duration };
+  const duration = Math.round(timings.initMs + timings.runMs);
+  const end = accepted + Math.max(duration, totalMs);
+  return { start: Math.max(accepted, end - duration), end, duration };
+}
+
+function initTimeOf({ timings }: Invocation): number {
+  return Math.max(1, Math.round(timings.initMs));
 }
 
 /** What lists show (section 1.7, summary). */
@@ -206,8 +238,6 @@ export const messages = {
 export const resultBytes = 2 ** 20;
 const truncatedLength = 1024;
 
-const success: ActivationResponse = { status: "success", statusCode: 0, success: true, result: null };
-
 const statuses = ["success", "application error", "action developer error", "whisk internal error"] as const;
 
 export function response(statusCode: 0 | 1 | 2 | 3, result: Json, size?: number): ActivationResponse {
@@ -233,7 +263,7 @@ function annotationsOf(record: Invocation, note: WhiskNote | undefined): KeyValu
           ["limits", note.limits as unknown as Json],
           ["timeout", isWorkflow ? undefined : error?.code === "timeout"],
           ["waitTime", Math.round(timings.queueMs + timings.coldStartMs)],
-          ["initTime", usage.coldStart && !isWorkflow ? Math.max(1, Math.round(timings.initMs)) : undefined],
+          ["initTime", usage.coldStart && !isWorkflow ? initTimeOf(record) : undefined],
           ["binding", note.binding],
           ["causedBy", cause.kind === "workflow" && cause.parent !== undefined ? "sequence" : undefined],
           ["topmost", isWorkflow ? cause.kind !== "workflow" : undefined],

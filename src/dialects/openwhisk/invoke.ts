@@ -1,6 +1,7 @@
 /** POST `/namespaces/NS/actions/…` (contract sections 1.3, 2.3). */
 import type { Json } from "../../core/workflow/definition.ts";
 import { blockingText } from "./activation.ts";
+import { noteFor } from "./call-adapter.ts";
 import type { WhiskContext } from "./context.ts";
 import { malformed, WhiskError } from "./errors.ts";
 import { type Exchange, parseJson } from "./exchange.ts";
@@ -43,7 +44,7 @@ export async function invokeAction(
     const wantsResult = exchange.flag("result");
     const { successText: text } = invoked;
     if (text !== undefined) {
-      exchange.answerText(200, wantsResult ? text : blockingText(invoked.record, text), header);
+      exchange.answerText(200, wantsResult ? text : blockingText(invoked.record, noteFor(action), text), header);
       return;
     }
     const { statusCode, result } = invoked.response;

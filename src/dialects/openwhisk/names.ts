@@ -39,6 +39,21 @@ export function engineName(entity: QualifiedName, caller: string): string {
 
 /** The way back. Undefined for a name that is none of OpenWhisk's. */
 export function qualifiedName(engineName: string, caller: string): QualifiedName | undefined {
+  const key = `${caller}/${engineName}`;
+  let found = known.get(key);
+  if (found === undefined) {
+    found = readEngineName(engineName, caller);
+    if (known.size >= mostKnown) known.clear();
+    if (found !== undefined) known.set(key, found);
+  }
+  return found;
+}
+
+/** Every call asks for its own. */
+const known = new Map<string, QualifiedName>();
+const mostKnown = 10_000;
+
+function readEngineName(engineName: string, caller: string): QualifiedName | undefined {
   const foreign = engineName.startsWith("@");
   const parts = (foreign ? engineName.slice(1) : engineName).split(".").map(decodePart);
   const namespace = foreign ? parts.shift() : caller;
