@@ -131,6 +131,23 @@ describe("actions in each language", { skip: missingClients("wsk", "wskdeploy") 
     );
   }
 
+  test("node: what an action is told by its environment, its child processes are told too", async () => {
+    const source = `const { execFileSync } = require("child_process");
+      function main() {
+        const child = execFileSync("/bin/sh", ["-c", "echo $__OW_ACTIVATION_ID $__OW_ACTION_NAME"]).toString().trim();
+        const own = process.env.__OW_ACTIVATION_ID + " " + process.env.__OW_ACTION_NAME;
+        const listed = Object.keys(process.env).filter((name) => name.startsWith("__OW_")).length;
+        process.env.__OW_DEADLINE = "mine";
+        return { child, own, listed: listed >= 6, has: "__OW_DEADLINE" in process.env, set: process.env.__OW_DEADLINE };
+      }`;
+    await whisk.ok("action", "create", "told", whisk.file("told.js", source));
+    for (let call = 0; call < 2; call++) {
+      const run = await whisk.json("action", "invoke", "told", "--blocking");
+      const told = `${run.activationId} /guest/told`;
+      assert.deepEqual(run.response.result, { child: told, own: told, listed: true, has: true, set: "mine" });
+    }
+  });
+
   test("native: a script runs once for each call; its last line is the result", async () => {
     const script = `#!/bin/sh
 echo "called with $1"

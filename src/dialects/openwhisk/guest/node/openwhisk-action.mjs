@@ -11,8 +11,10 @@ const settings = JSON.parse(readFileSync(join(root, ".openwhisk.json"), "utf8"))
 const runType = "application/vnd.openwhisk.run+json";
 
 let action;
-/** A variable costs half a microsecond to set, and most of them stay from call to call. */
+/** A variable costs a microsecond to set: those that stay are set once, those that change with each call are read from here. */
 const told = new Map();
+const live = {};
+process.env = withLive(process.env);
 
 export default async function (request, context) {
   const text = await request.text();
@@ -23,14 +25,9 @@ export default async function (request, context) {
     return failure(400, `The payload is no JSON: ${error.message}`);
   }
   if (request.headers.get("content-type") === runType) {
-    const { value: args, env, ...about } = value;
-    Object.assign(process.env, env);
-    tell(about);
-    value = args;
-  } else {
-    process.env.__OW_ACTIVATION_ID = context.id.replaceAll("-", "");
-    process.env.__OW_DEADLINE = String(context.deadline);
-  }
+    tell(value);
+    value = value.value;
+  } else tell({ activation_id: context.id.replaceAll("-", ""), deadline: String(context.deadline) });
   try {
     // Not before the first call: what is loaded may read its variables at once.
     action ??= load();
@@ -49,11 +46,40 @@ export default async function (request, context) {
 
 function tell(about) {
   for (const key in about) {
+    if (key === "value") continue;
     const value = about[key];
-    if (told.get(key) === value) continue;
-    told.set(key, value);
-    process.env[`__OW_${key.toUpperCase()}`] = value;
+    if (key === "activation_id") live.__OW_ACTIVATION_ID = value;
+    else if (key === "transaction_id") live.__OW_TRANSACTION_ID = value;
+    else if (key === "deadline") live.__OW_DEADLINE = value;
+    else if (key === "env") Object.assign(process.env, value);
+    else if (told.get(key) !== value) {
+      told.set(key, value);
+      process.env[`__OW_${key.toUpperCase()}`] = value;
+    }
   }
+}
+
+/** The environment with `live` in it, for whoever reads, lists or hands it on. */
+function withLive(environment) {
+  const isLive = (key) => typeof key === "string" && Object.hasOwn(live, key);
+  return new Proxy(environment, {
+    get: (target, key) => (isLive(key) ? live[key] : target[key]),
+    has: (target, key) => isLive(key) || key in target,
+    set(target, key, value) {
+      delete live[key];
+      target[key] = value;
+      return true;
+    },
+    deleteProperty(target, key) {
+      delete live[key];
+      return delete target[key];
+    },
+    ownKeys: (target) => [...new Set([...Reflect.ownKeys(target), ...Object.keys(live)])],
+    getOwnPropertyDescriptor: (target, key) =>
+      isLive(key)
+        ? { value: live[key], writable: true, enumerable: true, configurable: true }
+        : Reflect.getOwnPropertyDescriptor(target, key),
+  });
 }
 
 async function load() {
@@ -193,6 +219,8 @@ function failure(status, message) {
   return json(status, JSON.stringify({ error: message }));
 }
 
+const plain = { headers: { "content-type": "application/json" } };
+
 function json(status, text) {
-  return new Response(text, { status, headers: { "content-type": "application/json" } });
+  return new Response(text, status === 200 ? plain : { ...plain, status });
 }
