@@ -148,7 +148,9 @@ export function createTopics({ records, journal, clock, identify, turn, namedBy 
     },
 
     async sweep(passed) {
-      const streams = new Set<string>();
+      // A publisher may have been faster than the deletion of its topic. A stream has its topic's record before it, so those
+      // that are read first and named by no record after that are nobody's.
+      const nobodys = new Set(await journal.streams(streamPrefix));
       let after: string | undefined;
       do {
         const page = await records.list<Topic>(topicPrefix, {
@@ -156,17 +158,12 @@ export function createTopics({ records, journal, clock, identify, turn, namedBy 
           ...(after === undefined ? {} : { after }),
         });
         for (const { value: topic } of page) {
-          streams.add(streamOf(topic));
+          nobodys.delete(streamOf(topic));
           await trim(topic, await passed(topic));
         }
         after = page.length < pageSize ? undefined : page.at(-1)?.key;
       } while (after !== undefined);
-      // A publisher may have been faster than the deletion of its topic. New topics have no stream before their record.
-      for (const stream of await journal.streams(streamPrefix)) {
-        if (streams.has(stream)) continue;
-        const [namespace = "", name = "", uid] = stream.slice(streamPrefix.length).split("/");
-        if ((await find(namespace, name))?.uid !== uid) await journal.deleteStream(stream);
-      }
+      for (const stream of nobodys) await journal.deleteStream(stream);
     },
   };
 }
@@ -176,7 +173,9 @@ export function topicKey(namespace: string, name: string): string {
 }
 
 function streamOf({ namespace, name, uid }: Topic): string {
-  return `${streamPrefix}${namespace}/${name}/${uid}`;
+  const stream = `${streamPrefix}${namespace}/${name}/${uid}`;
+  // A topic's name may be longer than a stream's.
+  return stream.length <= longestStream ? stream : `${streamPrefix}${namespace}//${uid}`;
 }
 
 function storedEvent({ sequence, at, data }: JournalEvent): StoredEvent {
@@ -220,5 +219,7 @@ function checkRetention(retention: Retention): Retention {
 
 export const defaultRetention: Retention = { maxEvents: 100_000, maxAgeMs: 7 * 86_400_000 };
 const streamPrefix = "events/";
+/** As the journal takes them; all of it is ASCII. */
+const longestStream = 256;
 const mostInBatch = 1000;
 const pageSize = 500;

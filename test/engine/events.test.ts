@@ -60,6 +60,21 @@ describe("topics", () => {
     assert.deepEqual(await world.publish(["b"]), { first: 1, last: 1 });
   });
 
+  test("the longest name keeps its events, also when those of deleted topics are swept", async (t) => {
+    const world = new World(t);
+    const name = "t".repeat(420);
+    await world.topic(name);
+    await world.publish(["a"], {}, name);
+    await world.pass(120_000);
+    world.restart();
+    await world.pass(120_000);
+    const [stored] = await world.events.topics.read("default", name, 1, 10);
+    assert.equal(stored?.event.id, "a");
+    assert.equal(await world.events.topics.delete("default", name), true);
+    await world.topic(name);
+    assert.deepEqual(await world.publish(["b"], {}, name), { first: 1, last: 1 });
+  });
+
   test("by count, events go once every enabled subscription has passed them; by age they go in any case", async (t) => {
     const world = new World(t);
     await world.topic("orders", { maxEvents: 2, maxAgeMs: 3_600_000 });
