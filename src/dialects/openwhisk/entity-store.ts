@@ -215,7 +215,12 @@ export class EntityStore {
 /** Names are percent-encoded in keys; what is too long for one is refused. */
 function nameIn({ namespace, package: inPackage, name }: Place): string {
   const key = engineName({ namespace, name, ...(inPackage === undefined ? {} : { package: inPackage }) }, namespace);
-  if (key.length > longestKey) throw new WhiskError(400, "The names of package and entity are too long together.");
+  if (key.length > longestKey) {
+    throw new WhiskError(
+      400,
+      `The name is too long: with its package's it may have ${longestKey} characters, where each blank, dot, @ and & counts three.`,
+    );
+  }
   return key;
 }
 

@@ -347,6 +347,24 @@ describe("the documents of OpenWhisk's REST API", { skip: missingTools("bwrap") 
     assert.equal(topic.status, 404);
   });
 
+  test("the longest names work in every place; what is longer with its package's is refused", async () => {
+    const long = (letter: string): string => letter.repeat(256);
+    await ok("PUT", `actions/${long("a")}`, { exec: hello });
+    await ok("PUT", `triggers/${long("t")}`, {});
+    await ok("PUT", `rules/${long("r")}`, { trigger: `/_/${long("t")}`, action: `/_/${long("a")}` });
+    assert.equal((await call("POST", `triggers/${long("t")}`, {})).status, 202);
+    await ok("DELETE", `triggers/${long("t")}`);
+    await ok("PUT", `packages/${long("p")}`, {});
+    await ok("PUT", `actions/${long("p")}/${"a".repeat(163)}`, { exec: hello });
+    await refused(400, /name is too long/, "PUT", `actions/${long("p")}/${"a".repeat(164)}`, { exec: hello });
+    for (const path of [
+      "/api/v1/alarms/%E0%A4%A",
+      "/api/v1/namespaces/_/actions/%E0%A4%A",
+      "/api/v1/web/_/default/%E0%A4%A",
+    ])
+      assert.equal((await whisk.rest(path)).status, 404, path);
+  });
+
   test("lists come newest first, in pages of 30 and at most 200, or as a number", async () => {
     const credential = await whisk.user("lister");
     const get = (query: string): Promise<Reply> => call("GET", `triggers${query}`, undefined, credential);

@@ -4,7 +4,7 @@
  * missed, the newest does (`strict: true`: all).
  */
 import type { Source } from "../../../core/events/model.ts";
-import { dueTimes } from "../../../core/events/timer.ts";
+import { dueTimes, type Timer } from "../../../core/events/timer.ts";
 import type { Json } from "../../../core/workflow/definition.ts";
 import type { WantedSource, WantedTimer } from "../../../engine/events.ts";
 import type { WhiskContext } from "../context.ts";
@@ -19,8 +19,8 @@ import { engineName, engineNamespace, isEntityName } from "../names.ts";
 export async function serveAlarms(context: WhiskContext, exchange: Exchange, given: string): Promise<void> {
   const subject = context.subjects.authenticate(exchange.header("authorization"));
   if (subject === undefined) throw new WhiskError(401, "The supplied authentication is invalid.");
-  const name = decodeURIComponent(given);
-  if (!isEntityName(name)) throw notFound();
+  const name = nameOf(given);
+  if (name === undefined) throw notFound();
   const { namespace } = subject;
   const { sources } = context.engine.events;
   const own = { namespace: engineNamespace(namespace), name: engineName({ namespace, name }, namespace) };
@@ -45,6 +45,16 @@ export async function serveAlarms(context: WhiskContext, exchange: Exchange, giv
       return;
     default:
       throw new WhiskError(405, "Alarms take GET, PUT and DELETE.");
+  }
+}
+
+/** Undefined for what is none, as where a percent sign begins no character. */
+function nameOf(given: string): string | undefined {
+  try {
+    const name = decodeURIComponent(given);
+    return isEntityName(name) ? name : undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -195,8 +205,32 @@ function dateOf(given: Json | undefined, field: string): number | undefined {
   throw malformed(`${field} ${JSON.stringify(given)} is no date such as 2026-12-31T23:59:00.000Z.`);
 }
 
-function shown({ timer, event }: Source): Record<string, unknown> {
-  return { config: { ...timer, payload: event.data ?? {} } };
+/** In the words of the feeds' parameters: clients export a trigger by what it answers, and make it anew from that. */
+function shown({ namespace, name, timer, catchUp, event }: Source): Record<string, unknown> {
+  const after = event.extensions?.[deleteAfterFire];
+  return {
+    config: {
+      name,
+      namespace,
+      ...timerShown(timer),
+      ...(timer.startAt === undefined ? {} : { startDate: new Date(timer.startAt).toISOString() }),
+      ...(timer.endAt === undefined ? {} : { stopDate: new Date(timer.endAt).toISOString() }),
+      ...(catchUp === "all" ? { strict: true } : {}),
+      ...(after === undefined ? {} : { deleteAfterFire: after }),
+      trigger_payload: event.data ?? {},
+    },
+  };
+}
+
+function timerShown(timer: Timer): Record<string, unknown> {
+  switch (timer.kind) {
+    case "schedule":
+      return { cron: timer.cron, timezone: timer.timezone };
+    case "interval":
+      return { minutes: timer.everyMs / 60_000 };
+    case "once":
+      return { date: new Date(timer.at).toISOString() };
+  }
 }
 
 function statusOf(
