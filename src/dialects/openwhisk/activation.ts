@@ -25,11 +25,10 @@ export interface WhiskNote {
  * As `activationOf` with this result, as JSON text and without logs: what a blocking call of code is answered. Written by hand,
  * since it is written for every call.
  */
-export function blockingText(record: Invocation, note: WhiskNote, result: string): string {
+export function blockingText(record: Invocation, name: string, note: WhiskNote, result: string): string {
   const { id, timings, usage } = record;
   const { duration, end, start } = timesOf(record, note);
   const subject = whiskNamespace(record.namespace);
-  const name = qualifiedName(record.name, subject)?.name ?? record.name;
   const waitTime = Math.round(timings.queueMs + timings.coldStartMs);
   const initTime = usage.coldStart ? `,{"key":"initTime","value":${initTimeOf(record)}}` : "";
   return (

@@ -44,7 +44,11 @@ export async function invokeAction(
     const wantsResult = exchange.flag("result");
     const { successText: text } = invoked;
     if (text !== undefined) {
-      exchange.answerText(200, wantsResult ? text : blockingText(invoked.record, noteFor(action), text), header);
+      exchange.answerText(
+        200,
+        wantsResult ? text : blockingText(invoked.record, action.called.name, noteFor(action), text),
+        header,
+      );
       return;
     }
     const { statusCode, result } = invoked.response;

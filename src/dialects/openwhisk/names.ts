@@ -33,6 +33,16 @@ export function whiskNamespace(namespace: string): string {
 
 /** The name of the function, workflow, topic or subscription that stands for an entity, in the namespace `caller`. */
 export function engineName(entity: QualifiedName, caller: string): string {
+  if (entity.namespace !== caller) return newEngineName(entity, caller);
+  let name = ownNames.get(entity);
+  if (name === undefined) ownNames.set(entity, (name = newEngineName(entity, caller)));
+  return name;
+}
+
+/** In the entity's own namespace. The same object comes again with each call. */
+const ownNames = new WeakMap<QualifiedName, string>();
+
+function newEngineName(entity: QualifiedName, caller: string): string {
   const own = (entity.package === undefined ? [] : [entity.package]).concat(entity.name).map(encodePart).join(".");
   return entity.namespace === caller ? own : `@${encodePart(entity.namespace)}.${own}`;
 }
