@@ -1,4 +1,5 @@
 import { priority } from "../core/keep-alive/greedy-dual.ts";
+import { Heap } from "./heap.ts";
 import { emptyOutcome, type Outcome, Waits } from "./replay.ts";
 import { type Application, dayMs, type DayOfCalls } from "./trace.ts";
 
@@ -102,54 +103,6 @@ function byMinute(at: Uint32Array, length: number): Uint32Array {
   const order = new Uint32Array(length);
   for (let entry = 0; entry < length; entry++) order[starts[minuteOf(entry)]!++] = entry;
   return order;
-}
-
-/** A binary heap of applications, the least key on top. */
-class Heap {
-  readonly #keys: number[] = [];
-  readonly #values: number[] = [];
-
-  least(): number | undefined {
-    return this.#keys[0];
-  }
-
-  push(key: number, value: number): void {
-    let index = this.#keys.length;
-    this.#keys.push(key);
-    this.#values.push(value);
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      if (this.#keys[parent]! <= key) break;
-      this.#set(index, this.#keys[parent]!, this.#values[parent]!);
-      index = parent;
-    }
-    this.#set(index, key, value);
-  }
-
-  /** Not to be asked of an empty one. */
-  pop(): number {
-    const top = this.#values[0]!;
-    const key = this.#keys.pop()!;
-    const value = this.#values.pop()!;
-    const size = this.#keys.length;
-    if (size === 0) return top;
-    let index = 0;
-    for (;;) {
-      let child = 2 * index + 1;
-      if (child >= size) break;
-      if (child + 1 < size && this.#keys[child + 1]! < this.#keys[child]!) child++;
-      if (this.#keys[child]! >= key) break;
-      this.#set(index, this.#keys[child]!, this.#values[child]!);
-      index = child;
-    }
-    this.#set(index, key, value);
-    return top;
-  }
-
-  #set(index: number, key: number, value: number): void {
-    this.#keys[index] = key;
-    this.#values[index] = value;
-  }
 }
 
 const minutes = 1440;

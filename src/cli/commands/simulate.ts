@@ -1,10 +1,14 @@
 import { closeSync, openSync, readdirSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
+import { defaultLimits } from "../../core/defaults.ts";
 import { VirgaError } from "../../core/errors.ts";
 import { policyNames, policyOf } from "../../core/keep-alive/policies.ts";
+import type { ScalingPolicy } from "../../core/model.ts";
+import { completeScaling } from "../../core/scaling/settings.ts";
 import { type AzureFile, AzureTrace } from "../../simulator/azure.ts";
 import { picture } from "../../simulator/picture.ts";
+import { type ScalingContestant, type ScalingReport, simulateScaling } from "../../simulator/scaling.ts";
 import { type Contestant, type PolicyReport, simulate as run } from "../../simulator/simulate.ts";
 import { SyntheticTrace } from "../../simulator/synthetic.ts";
 import type { Trace } from "../../simulator/trace.ts";
@@ -12,13 +16,17 @@ import { command, outputOption } from "../command.ts";
 import { type Column, printData, table } from "../output.ts";
 import { formatDuration, parseDuration, parseSize } from "../units.ts";
 
+const scalingNames = ["demand", "kpa", "openfaas", "queue", "cpu"] as const satisfies ScalingPolicy[];
+
 export const simulate = command({
   name: "simulate",
-  summary: "replays a trace of calls in virtual time for each keep-alive policy, by the code that the server runs",
+  summary:
+    "replays a trace of calls in virtual time for each keep-alive or scaling policy, by the code that the server runs",
   examples: [
     "virga simulate --functions 5000 --picture policies.svg",
     "virga simulate ./azurefunctions-dataset2019 --days 3",
     "virga simulate --policy learned:2% --policy fixed:30m -o json",
+    "virga simulate --scaling demand --scaling kpa --functions 500 --days 1",
   ],
   arguments: {
     trace: {
@@ -35,6 +43,13 @@ export const simulate = command({
       summary:
         "fixed:TIME, hybrid, greedy-dual, learned or learned:SHARE of cold starts; may be given again; all of them",
     },
+    scaling: {
+      kind: "list",
+      placeholder: "policy",
+      summary: `${scalingNames.join(", ")} or expression:FORMULA, in place of keep-alive policies; may be given again`,
+    },
+    concurrency: { kind: "number", summary: "with --scaling: calls that an instance takes at the same time; 1" },
+    max: { kind: "number", summary: "with --scaling: instances of a function at most; as many as its policy wants" },
     functions: { kind: "number", summary: "functions of the synthetic trace; 2000" },
     days: { kind: "number", summary: "how many; 14" },
     seed: { kind: "number", summary: "of all that is drawn; 1" },
@@ -48,29 +63,50 @@ export const simulate = command({
     const functions = whole("functions", options.functions ?? 2000, 1, 1_000_000);
     const bytes = options.memory === undefined ? undefined : parseSize(options.memory);
     if (options.memory !== undefined && bytes === undefined) throw unclear("memory", options.memory, "4GiB");
+    const begun = performance.now();
+    const onDay = async (done: number, of: number): Promise<void> => {
+      terminal.status(`day ${done} of ${of}`);
+      // So that Ctrl-C is heard.
+      await setImmediate();
+      signal.throwIfAborted();
+    };
+    const note = (text: string): void => {
+      const took = `${days === 1 ? "1 day" : `${days} days`} in ${formatDuration(performance.now() - begun)}`;
+      terminal.note(terminal.styleNote("dim", `${text}; ${took}`));
+    };
     const contestants = (options.policy.length > 0 ? options.policy : usualPolicies).map(contestant);
     const open = (): Trace =>
       given.trace === undefined
         ? new SyntheticTrace({ functions, days, seed })
         : new AzureTrace(folder(given.trace), days, seed);
+    if (options.scaling.length > 0) {
+      for (const field of ["policy", "memory", "picture"] as const) {
+        if (options[field] === undefined || options[field].length === 0) continue;
+        throw new VirgaError("bad_request", `--${field} is of keep-alive policies`, {
+          field,
+          fix: "Leave --scaling out.",
+        });
+      }
+      const concurrency = whole("concurrency", options.concurrency ?? 1, 1, 10_000);
+      const max = whole("max", options.max ?? 1_000_000, 1, 1_000_000);
+      const scaled = options.scaling.map((text) => scalingContestant(text, concurrency, max));
+      const results = await simulateScaling(open(), scaled, onDay);
+      terminal.status("");
+      if (options.output === "json" || options.output === "yaml") return printData(terminal, options.output, results);
+      for (const line of table(terminal, results, scalingColumns, options.output === "wide")) terminal.print(line);
+      note("waited: for a start or in line; instances: of all functions on average, and of one at most");
+      return undefined;
+    }
     const reports = await run(open, contestants, {
       cacheMb: bytes === undefined ? undefined : bytes / 2 ** 20,
-      async onDay(done, of) {
-        terminal.status(`day ${done} of ${of}`);
-        // So that Ctrl-C is heard.
-        await setImmediate();
-        signal.throwIfAborted();
-      },
+      onDay,
     });
     terminal.status("");
     if (options.picture !== undefined) writeFileSync(options.picture, picture(reports));
     if (options.output === "json" || options.output === "yaml") return printData(terminal, options.output, reports);
     for (const line of table(terminal, reports, columns, options.output === "wide")) terminal.print(line);
-    terminal.note(
-      terminal.styleNote(
-        "dim",
-        "cold starts: of all calls, and of the application at that percentile; wasted: memory held idle ÷ that of 10 minutes fixed",
-      ),
+    note(
+      "cold starts: of all calls, and of the application at that percentile; wasted: memory held idle ÷ that of 10 minutes fixed",
     );
     return undefined;
   },
@@ -96,6 +132,40 @@ const columns: Column<PolicyReport>[] = [
   { title: "MADE AHEAD", value: ({ prewarmed }) => prewarmed, wide: true, align: "right" },
   { title: "WAIT P99.99", value: ({ waitMs }) => formatDuration(waitMs.p9999), wide: true, align: "right" },
 ];
+
+const scalingColumns: Column<ScalingReport>[] = [
+  { title: "POLICY", value: ({ policy }) => policy },
+  { title: "WAITED", value: ({ waitedShare }) => percent(waitedShare, 3), align: "right" },
+  { title: "WAIT P99", value: ({ waitMs }) => formatDuration(waitMs.p99), align: "right" },
+  { title: "P99.9", value: ({ waitMs }) => formatDuration(waitMs.p999), align: "right" },
+  { title: "LATENCY P50", value: ({ latencyMs }) => formatDuration(latencyMs.p50), align: "right" },
+  { title: "P95", value: ({ latencyMs }) => formatDuration(latencyMs.p95), align: "right" },
+  { title: "P99", value: ({ latencyMs }) => formatDuration(latencyMs.p99), align: "right" },
+  { title: "INSTANCES", value: ({ meanInstances }) => meanInstances.toFixed(1), align: "right" },
+  { title: "MOST", value: ({ mostInstances }) => mostInstances, align: "right" },
+  { title: "STARTS", value: ({ starts }) => starts, align: "right" },
+  { title: "GB-S", value: ({ gbSeconds }) => Math.round(gbSeconds), align: "right" },
+  { title: "GB-S IDLE", value: ({ wastedGbSeconds }) => Math.round(wastedGbSeconds), align: "right" },
+  { title: "REFUSED", value: ({ refused }) => refused, align: "right" },
+  { title: "CALLS", value: ({ calls }) => calls, wide: true, align: "right" },
+  { title: "WAIT P95", value: ({ waitMs }) => formatDuration(waitMs.p95), wide: true, align: "right" },
+  { title: "LATENCY P99.9", value: ({ latencyMs }) => formatDuration(latencyMs.p999), wide: true, align: "right" },
+];
+
+/** With its policy's defaults, as a function has them that says no more. */
+function scalingContestant(text: string, concurrency: number, max: number): ScalingContestant {
+  const formula = text.startsWith("expression:") ? text.slice("expression:".length) : undefined;
+  const policy = formula === undefined ? scalingNames.find((known) => known === text) : "expression";
+  if (policy === undefined) throw unclear("scaling", text, `${scalingNames.join(", ")} or expression:FORMULA`);
+  const scaling = completeScaling({ policy, max, ...(formula === undefined ? {} : { expression: { formula } }) });
+  return {
+    label: text,
+    config: { limits: { ...defaultLimits, concurrency }, scaling },
+    keepAlive: scaling.keepAlive === undefined ? undefined : policyOf(scaling.keepAlive.policy, scalingKeep),
+  };
+}
+
+const scalingKeep = { keepMs: 60_000 };
 
 function contestant(text: string): Contestant {
   const [word = "", detail] = text.split(":");
