@@ -1,5 +1,6 @@
 /** OpenWhisk, spoken by this platform: its REST API, web actions and API gateway on a port of its own. **Start here.** */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { posix } from "node:path";
 import { asVirgaError } from "../../core/errors.ts";
 import type { StoredEvent } from "../../core/events/model.ts";
 import type { FunctionId } from "../../core/model.ts";
@@ -184,8 +185,7 @@ const alarms = `${api}/alarms/`;
 const apiManagement = `${web}whisk.system/apimgmt/`;
 
 async function serve(context: WhiskContext, options: OpenWhiskOptions, exchange: Exchange): Promise<void> {
-  checkUrl(exchange.request.url ?? "/");
-  const path = exchange.path.startsWith("//") ? exchange.path.slice(1) : exchange.path;
+  const path = pathOf(exchange);
   if (path.startsWith(apiManagement)) return manageApis(context, exchange, path.slice(apiManagement.length));
   if (path.startsWith(alarms)) return serveAlarms(context, exchange, path.slice(alarms.length));
   if (path.startsWith(web)) return serveWebAction(context, exchange, path.slice(web.length));
@@ -199,6 +199,17 @@ async function serve(context: WhiskContext, options: OpenWhiskOptions, exchange:
     return serveApi(context, exchange, path.slice("/api/".length));
   }
   serveInfo(options, exchange, path);
+}
+
+/** `wsk` doubles a slash; `wskdeploy export` asks for feeds by `…/_/actions/../../whisk.system/actions/…`, which a proxy resolves. */
+function pathOf({ path, queryText, request: { url = "/" } }: Exchange): string {
+  if (path.startsWith(namespaces) && path.includes("/../")) {
+    const resolved = posix.normalize(path);
+    checkUrl(`${resolved}?${queryText}`);
+    return resolved;
+  }
+  checkUrl(url);
+  return path.startsWith("//") ? path.slice(1) : path;
 }
 
 function serveInfo({ limits, version }: OpenWhiskOptions, exchange: Exchange, path: string): void {
