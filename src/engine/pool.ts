@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { VirgaError, asVirgaError } from "../core/errors.ts";
-import { reasonToStop, worthOfKeeping } from "../core/keep-alive/worth.ts";
+import { mayBeTaken, reasonToStop, worthOfKeeping } from "../core/keep-alive/worth.ts";
 import type { FunctionId, FunctionState, Revision } from "../core/model.ts";
 import { type Evictable, type Placement, place } from "../core/placement.ts";
 import { decideStarts, type ScaleDecision, startBackoffMs, startFailuresToGiveUp } from "../core/scaling/demand.ts";
@@ -486,6 +486,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       for (const worker of fleet.workers) {
         if (spare <= 0) break;
         if (worker.calls.size > 0 || worker.state !== "ready") continue;
+        if (!mayBeTaken(now - worker.idleSince, needy.ready)) continue;
         spare--;
         const { coldStartMs, initMs, startedAt } = worker.birth;
         const worth = worthOfKeeping({

@@ -238,6 +238,23 @@ describe("pool: ending", () => {
     assert.match(pool.decisions(id)[0]!.reason, /memory was needed for other/);
   });
 
+  test("a function with an instance takes none that was at work a moment ago; its line waits, and takes it later", async () => {
+    const { runtime, functions, call, clock } = rig({ budget: { memoryMb: 512, instances: 10, starts: 4 } });
+    functions.deploy(revisionOf());
+    functions.deploy(revisionOf({ name: "other" }));
+    const [kept, long] = [call(), call({ name: "other" })];
+    await clock.advance(10);
+    runtime.running.find(({ instance }) => instance.code?.name === "hello")!.answer();
+    assert.equal(kept.ended, 1);
+    const second = call({ name: "other" });
+    await clock.advance(900);
+    assert.deepEqual([long.settled, second.settled], [0, 0]);
+    assert.equal(runtime.alive.length, 2, "one of each is there still");
+    await clock.advance(200);
+    const others = runtime.running.filter(({ instance }) => instance.code?.name === "other");
+    assert.equal(others.length, 2, "the idle one has gone for it");
+  });
+
   test("on a full machine a namespace that waits gets its share, though the other's line never ends", async () => {
     const { runtime, functions, call, clock, pool } = rig({
       budget: { memoryMb: 8 * 256, instances: 100, starts: 16, weights: { small: 1, large: 3 } },

@@ -15,6 +15,17 @@ export function reasonToStop(instance: IdleInstance): string | undefined {
   return instance.idleMs >= instance.keepAliveMs ? `idle for ${instance.keepAliveMs} ms` : undefined;
 }
 
+/**
+ * Whether an idle instance may be given up for another function. One that has an instance already takes none that was at work a
+ * moment ago: that one would only have to start again, and take another's in its turn, while the line may be served meanwhile.
+ */
+export function mayBeTaken(idleMs: number, takerHas: number): boolean {
+  return takerHas === 0 || idleMs >= freshMs;
+}
+
+/** Longer than any start by far. */
+const freshMs = 1000;
+
 export interface KeptInstance {
   readonly idleMs: number;
   readonly memoryMb: number;
