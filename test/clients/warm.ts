@@ -2,4 +2,4 @@
 import { goClient, npmClients } from "./clients.ts";
 
 for (const name of ["wsk", "wskdeploy"] as const) console.log(await goClient(name));
-console.log(await npmClients("openwhisk-js"));
+for (const name of ["openwhisk-js", "serverless"] as const) console.log(await npmClients(name));
