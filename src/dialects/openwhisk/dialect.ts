@@ -168,14 +168,19 @@ function handle(
   response: ServerResponse,
 ): void {
   const exchange = new Exchange(options, request, response, () => activationIdOf(context.identify()));
-  serve(context, options, exchange).catch((thrown: unknown) => {
+  const refuse = (thrown: unknown): void => {
     if (!(thrown instanceof WhiskError)) {
       const error = asVirgaError(thrown);
       if (error.kind === "system")
         context.log.error("a request could not be answered", { path: exchange.path, error: thrown });
     }
     exchange.refuse(thrown);
-  });
+  };
+  try {
+    serve(context, options, exchange)?.catch(refuse);
+  } catch (thrown) {
+    refuse(thrown);
+  }
 }
 
 const api = "/api/v1";
@@ -184,13 +189,17 @@ const web = `${api}/web/`;
 const alarms = `${api}/alarms/`;
 const apiManagement = `${web}whisk.system/apimgmt/`;
 
-async function serve(context: WhiskContext, options: OpenWhiskOptions, exchange: Exchange): Promise<void> {
+/** Throws, or rejects, what is to be refused. */
+function serve(context: WhiskContext, options: OpenWhiskOptions, exchange: Exchange): Promise<void> | undefined {
   const path = pathOf(exchange);
   if (path.startsWith(apiManagement)) return manageApis(context, exchange, path.slice(apiManagement.length));
   if (path.startsWith(alarms)) return serveAlarms(context, exchange, path.slice(alarms.length));
   if (path.startsWith(web)) return serveWebAction(context, exchange, path.slice(web.length));
   if (path.startsWith(namespaces) && (path.length === namespaces.length || path.charCodeAt(namespaces.length) === 47)) {
-    if (exchange.method === "OPTIONS") return exchange.answerEmpty(200);
+    if (exchange.method === "OPTIONS") {
+      exchange.answerEmpty(200);
+      return undefined;
+    }
     const subject = context.subjects.authenticate(exchange.header("authorization"));
     if (subject === undefined) throw new WhiskError(401, "The supplied authentication is invalid.");
     return serveNamespaces(context, exchange, path.slice(namespaces.length), subject);
@@ -199,6 +208,7 @@ async function serve(context: WhiskContext, options: OpenWhiskOptions, exchange:
     return serveApi(context, exchange, path.slice("/api/".length));
   }
   serveInfo(options, exchange, path);
+  return undefined;
 }
 
 /** `wsk` doubles a slash; `wskdeploy export` asks for feeds by `…/_/actions/../../whisk.system/actions/…`, which a proxy resolves. */

@@ -7,6 +7,7 @@ import type { Log } from "../../ports/log.ts";
 import { asVirgaError } from "../../core/errors.ts";
 import { activationIdOf, activationOf, answerOf, failureOf, responseOf, successText } from "./activation.ts";
 import { compositeNoteFor } from "./call-adapter.ts";
+import { Waits } from "./waits.ts";
 import { compositeRecord, workflowOf } from "./composite.ts";
 import type { Activation, ActivationResponse } from "./entities.ts";
 import { engineName, engineNamespace } from "./names.ts";
@@ -51,6 +52,7 @@ export interface Invocations {
 
 export function createInvocations(options: InvocationsOptions): Invocations {
   const { engine, clock, log, identify } = options;
+  const waits = new Waits(clock);
 
   async function startRun(request: InvokeRequest): Promise<string> {
     const { action, caller } = request;
@@ -80,7 +82,7 @@ export function createInvocations(options: InvocationsOptions): Invocations {
     const id = identify();
     const answer = engine.invoker.call(callOf(request, id));
     return new Promise((resolve, reject) => {
-      const timer = clock.after(waitMs, () => resolve({ activationId: activationIdOf(id), pending: true }));
+      const timer = waits.after(waitMs, () => resolve({ activationId: activationIdOf(id), pending: true }));
       answer.then(
         ({ invocation, status, body, error }) => {
           timer.cancel();

@@ -32,19 +32,19 @@ export const apiPaths = [
 ] as const;
 
 /** `path` is what stands behind `/api/v1/namespaces`. */
-export async function serveNamespaces(
+export function serveNamespaces(
   context: WhiskContext,
   exchange: Exchange,
   path: string,
   subject: Subject,
-): Promise<void> {
+): Promise<void> | undefined {
   const parts = split(path);
   const [given, collection, first, second, ...rest] = parts;
   const caller = subject.namespace;
   if (given === undefined || (given === "" && parts.length === 1)) {
     only(exchange, "GET");
     exchange.answer(200, [caller]);
-    return;
+    return undefined;
   }
   const namespace = given === "_" ? caller : given;
   if (collection === undefined || rest.length > 0 || !isEntityName(namespace)) throw notFound();
@@ -59,7 +59,7 @@ export async function serveNamespaces(
       own(namespace, caller);
       only(exchange, "GET");
       exchange.answer(200, limitsDocument(context.throttles.limitsOf(subject)));
-      return;
+      return undefined;
     case "actions":
       return serveActions(context, exchange, namespace, first, second, subject);
     case "packages":
