@@ -42,13 +42,14 @@ export const conductorProtocol: DeciderProtocol = {
       return { schedule: [], done: { output: { error: "The composition has exceeded its limit of conductor runs." } } };
     }
     const name = typeof action === "string" ? componentName(action, namespaceOf(state)) : undefined;
-    const isTooMany = components.length >= mostComponents;
+    // One for each run of the conductor: asked again about the same answer, it is the same task, and the same decision.
+    const id = `component/${conductor.length}`;
+    const isTooMany = components.filter((task) => task.id !== id).length >= mostComponents;
     const target = isTooMany ? tooMany : (name ?? `${unknown}.${encodeURIComponent(text(action)).slice(0, 300)}`);
     return {
       schedule: [
         {
-          // One for each run of the conductor: asked again about the same answer, it is the same task.
-          id: `component/${conductor.length}`,
+          id,
           spec: { kind: "call", function: target, preferWorkflow: true, input: { json: boxed(params, "value") } },
         },
       ],

@@ -46,7 +46,7 @@ describe("the Serverless Framework with its plugin for OpenWhisk", { skip, timeo
     await serverless("remove");
     for (const collection of ["actions", "triggers", "rules"])
       assert.deepEqual(await whisk.document(collection), [], collection);
-    assert.deepEqual((await (await whisk.rest(apis)).json()).apis, []);
+    assert.deepEqual(await (await whisk.rest(apis)).json(), { apis: [] });
   });
 
   const apis = "/api/v1/web/whisk.system/apimgmt/getApi.http";
