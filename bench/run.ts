@@ -7,6 +7,7 @@ import * as coldRate from "./cold-rate.ts";
 import * as density from "./density.ts";
 import * as idle from "./idle.ts";
 import * as metering from "./metering.ts";
+import * as meteringCost from "./metering-cost.ts";
 import * as neighbour from "./neighbour.ts";
 import * as nested from "./nested.ts";
 import * as openwhisk from "./openwhisk.ts";
@@ -15,7 +16,21 @@ import * as warm from "./warm.ts";
 
 export type Report = (what: string, value: string) => void;
 
-const measurements = [warm, nested, async, cold, coldRate, burst, neighbour, metering, density, idle, sweep, openwhisk];
+const measurements = [
+  warm,
+  nested,
+  async,
+  cold,
+  coldRate,
+  burst,
+  neighbour,
+  metering,
+  meteringCost,
+  density,
+  idle,
+  sweep,
+  openwhisk,
+];
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !measurements.some((measurement) => measurement.name === name));
 if (unknown.length > 0) {

@@ -31,7 +31,7 @@ import { createUsage } from "./engine/usage.ts";
 import { createWorkflows, type EngineWorkflows } from "./engine/workflows.ts";
 import { createGateway } from "./gateway/gateway.ts";
 import { type Listener, openListener } from "./gateway/listener.ts";
-import { meterHistory } from "./gateway/metered-history.ts";
+import { ledgerSource, type Metering, meterHistory } from "./gateway/metered-history.ts";
 import type { Log } from "./ports/log.ts";
 import type { Runtime } from "./ports/runtime.ts";
 import type { Sandbox } from "./ports/sandbox.ts";
@@ -57,6 +57,8 @@ export interface PlatformOptions {
   readonly configFile?: string;
   /** Where OpenWhisk's clients are served; 0 is any free port. Absent: the configuration says. */
   readonly openwhiskPort?: number;
+  /** For the bench that prices metering. `uncounted`: calls have records and nobody adds them up; `unrecorded`: nor records. */
+  readonly metering?: Metering;
 }
 
 /** A peer's language and where it is spoken. */
@@ -127,7 +129,13 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     log,
     retention: { maxPerNamespace: configuration.retention.maxPerNamespace, maxAgeMs },
   });
-  const usage = await createUsage({ records, journal, history: invocations, clock, log });
+  const usage = await createUsage({
+    records,
+    journal,
+    history: ledgerSource(invocations, options.metering),
+    clock,
+    log,
+  });
   const secrets = await createSecrets({ records, keyFile: join(folder.data, "secrets.key"), clock, log });
   const routes = await createRoutes({ records, functions });
   const access = await createAccess({
@@ -146,7 +154,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   });
 
   const metrics = createMetrics({ queueDepth: () => dispatcher.depth() });
-  const history = meterHistory(invocations, metrics);
+  const history = meterHistory(invocations, metrics, options.metering);
   const pool: Pool = createPool({
     runtimes,
     sandbox,

@@ -14,7 +14,7 @@ import { createTurns } from "./turns.ts";
 export interface UsageOptions {
   readonly records: Records;
   readonly journal: Journal;
-  readonly history: InvocationLog;
+  readonly history: Pick<InvocationLog, "onSegment" | "holdBack" | "flush">;
   readonly clock: Clock;
   readonly log: Log;
   /** Days that sums are kept; they outlive the records that they were made of. */
@@ -58,7 +58,7 @@ interface Account {
 class Ledger implements Usage {
   readonly #records: Records;
   readonly #journal: Journal;
-  readonly #history: InvocationLog;
+  readonly #history: UsageOptions["history"];
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #keepDays: number;
