@@ -461,13 +461,23 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
         return this.#timers.set({ namespace, run: id, ref, kind: "event" }, scheduledAt + spec.timeoutMs);
       case "call":
         return this.#orFail(run, ref, async () => {
-          if (spec.preferWorkflow === true && (await this.get(namespace, spec.function)) !== undefined) {
+          if (spec.preferWorkflow === true && (await this.#prefersRun(namespace, ref, spec.function))) {
             await this.#startWithin(run, ref, spec.function, spec.input, state.started);
           } else await this.#call(run, task, spec, state.started);
         });
       default:
         return this.#orFail(run, ref, () => this.#startWithin(run, ref, spec.workflow, spec.input, state.started));
     }
+  }
+
+  /** What was begun before a crash stays what it was, though a workflow of the name has come or gone since. */
+  async #prefersRun(namespace: string, ref: string, name: string): Promise<boolean> {
+    if ((await this.get(namespace, name)) === undefined) return this.#isBegun(namespace, ref);
+    return (await this.#options.dispatcher.status(namespace, ref)) === undefined;
+  }
+
+  async #isBegun(namespace: string, id: string): Promise<boolean> {
+    return (await this.#run(namespace, id).read()) !== undefined;
   }
 
   async #startWithin(
@@ -481,7 +491,12 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
     if (depth > workflowLimits.runDepth) {
       throw new VirgaError("loop_detected", `workflows ran in each other ${workflowLimits.runDepth} deep`);
     }
-    await this.start({ namespace, workflow, input, id: ref, parent: { run: id, ref }, depth });
+    try {
+      await this.start({ namespace, workflow, input, id: ref, parent: { run: id, ref }, depth });
+    } catch (thrown) {
+      // Its definition may have been deleted since it began, before a crash.
+      if (asVirgaError(thrown).code !== "not_found" || !(await this.#isBegun(namespace, ref))) throw thrown;
+    }
   }
 
   /** What cannot be begun for a reason of the user's has failed. */

@@ -129,6 +129,16 @@ export class WorkflowWorld implements Disposable {
     return life;
   }
 
+  /** Definitions on the disk, for changes between two processes. */
+  definitions(): Pick<EngineWorkflows, "put" | "delete"> {
+    const { journal, records, queue } = this.#store!;
+    const { clock } = this;
+    const identify = createIdentifier(clock, this.#chance);
+    const { dispatcher } = this.life;
+    const ports = { journal, records, queue, blobs: this.#blobs, dispatcher };
+    return createWorkflows({ ...ports, clock, identify, log: silent, retentionMs: 7 * 86_400_000 });
+  }
+
   /** Lets time pass until the run is over; its last view. */
   async untilOver(id: string, steps = 400): Promise<RunView> {
     for (let step = 0; step < steps; step++) {

@@ -403,6 +403,49 @@ describe("workflows: what dialects need", () => {
     assert.deepEqual((await made.run({ steps: [{ call: "add", preferWorkflow: true }] }, 20)).output, { json: 21 });
   });
 
+  for (const what of ["deleted", "made"] as const) {
+    test(`a call that prefers a workflow which is ${what} over a crash stays what it has begun to be`, async () => {
+      const outputs = new Set<string>();
+      const steps: Step[] = [{ wait: 50 }, { call: "double" }];
+      for (let writes = 1; writes <= 16; writes++) {
+        let calls = 0;
+        using made = new WorkflowWorld({ slow: () => ((calls += 1), "called"), double });
+        await made.begin();
+        if (what === "deleted") await made.workflows.put("default", "slow", { steps });
+        await made.workflows.put("default", "outer", { steps: [{ call: "slow", preferWorkflow: true }] });
+        const outer = { namespace: "default", workflow: "outer", input: { json: 4 }, id: "outer" };
+        await made.begin(writes);
+        void made.workflows.start(outer);
+        await made.clock.advance(10);
+        made.life.kill();
+        if (what === "deleted") await made.definitions().delete("default", "slow");
+        else await made.definitions().put("default", "slow", { steps });
+        await made.begin();
+        await made.workflows.start(outer);
+        const { status, output } = await made.untilOver("outer");
+        assert.equal(status, "succeeded", `${writes} writes`);
+        const runs = await made.workflows.runs("default", { workflow: "slow", limit: 10 });
+        assert.equal(runs.length + Math.min(calls, 1), 1, `${writes} writes: ${runs.length} runs, ${calls} calls`);
+        outputs.add(JSON.stringify(output));
+      }
+      assert.deepEqual([...outputs].sort(), ['{"json":"called"}', '{"json":8}'], "crashes before and after it began");
+    });
+  }
+
+  test("`stopWhen` in a parallel block ends its branch, and in a map its item", async () => {
+    using made = await world({ fails: () => ({ error: "no" }), double });
+    const steps: Step[] = [{ call: "fails", stopWhen: { path: "$.error", exists: true } }, { call: "double" }];
+    const parallel = await made.run({ steps: [{ parallel: { a: steps, b: [{ call: "double" }] } }] }, 3);
+    assert.deepEqual([parallel.status, parallel.output], ["succeeded", { json: { a: { error: "no" }, b: 6 } }]);
+    using sieve = await world({ odd: (item) => (Number(item) % 2 === 1 ? Number(item) : { even: item }), double });
+    const each: Step[] = [
+      { call: "odd", input: "$.item", stopWhen: { path: "$.even", exists: true } },
+      { call: "double" },
+    ];
+    const mapped = await sieve.run({ steps: [{ map: "$.input", do: each }] }, [1, 2, 3]);
+    assert.deepEqual(mapped.output, { json: [2, { even: 2 }, 6] });
+  });
+
   test("a run stays open until its end was taken, over a failure and a restart", async () => {
     using made = new WorkflowWorld({ add });
     const heard: unknown[] = [];
