@@ -6,10 +6,23 @@ const time = z.number().describe("Milliseconds since the Unix epoch.");
 const text = z.string();
 const whole = z.number().int();
 
+const step = z.looseObject({
+  stopWhen: z
+    .unknown()
+    .optional()
+    .describe("Of a call: a condition on its answer as `$`; where it holds, the block ends with the answer."),
+  preferWorkflow: z
+    .unknown()
+    .optional()
+    .describe(
+      "Of a call, `true`: where the namespace has a workflow of the function's name, a run of it begins instead.",
+    ),
+});
+
 export const definition = z
   .object({
     description: text.optional(),
-    steps: z.array(z.looseObject({})).optional().describe("Steps, as docs/workflows.md has them."),
+    steps: z.array(step).optional().describe("Steps, as docs/workflows.md has them."),
     decider: z.object({ function: name, protocol: text.optional() }).optional(),
     output: z.unknown().optional().describe("A template of the run's output."),
     timeoutMs: whole.optional(),
