@@ -5,6 +5,7 @@
  */
 import type { Source } from "../../../core/events/model.ts";
 import { dueTimes, type Timer } from "../../../core/events/timer.ts";
+import { asVirgaError } from "../../../core/errors.ts";
 import type { Json } from "../../../core/workflow/definition.ts";
 import type { WantedSource, WantedTimer } from "../../../engine/events.ts";
 import type { WhiskContext } from "../context.ts";
@@ -29,7 +30,9 @@ export async function serveAlarms(context: WhiskContext, exchange: Exchange, giv
       const trigger = await context.entities.find("trigger", { namespace, name });
       if (trigger === undefined) throw notFound();
       const wanted = sourceOf(await exchange.json(sizeLimits.payload), trigger.document, context.clock.now());
-      const source = await sources.put({ ...own, topic: own.name, ...wanted });
+      const source = await sources.put({ ...own, topic: own.name, ...wanted }).catch((thrown: unknown) => {
+        throw inFeedWords(thrown);
+      });
       exchange.answer(200, shown(source));
       return;
     }
@@ -47,6 +50,24 @@ export async function serveAlarms(context: WhiskContext, exchange: Exchange, giv
       throw new WhiskError(405, "Alarms take GET, PUT and DELETE.");
   }
 }
+
+/** The engine's refusal of a timer, with the feed's parameter that it is about. */
+function inFeedWords(thrown: unknown): unknown {
+  const { code, message, detail } = asVirgaError(thrown);
+  const parameter = parameters[detail.field?.split(".").at(-1) ?? ""];
+  return code === "invalid_field" && parameter !== undefined ? malformed(`${parameter}: ${message}`) : thrown;
+}
+
+/** By the last part of the engine's field. */
+const parameters: Readonly<Record<string, string>> = {
+  cron: "cron",
+  timezone: "timezone",
+  everyMs: "minutes",
+  startAt: "startDate",
+  endAt: "stopDate",
+  at: "date",
+  data: "trigger_payload",
+};
 
 /** Undefined for what is none, as where a percent sign begins no character. */
 function nameOf(given: string): string | undefined {

@@ -13,13 +13,14 @@ const tools = {
   },
   hosturl(params) {
     const host = process.env.__OW_API_HOST;
-    const { web, ext = "", trigger = "", path = "", action } = params;
-    const [, namespace, ...rest] = (process.env.__OW_CALLER_NAME ?? process.env.__OW_ACTION_NAME).split("/");
-    const packageName = rest.length > 1 ? rest[0] : "default";
-    const kind = trigger ? `triggers/${trigger}` : `actions/${action ?? rest.join("/")}`;
-    return web
-      ? { url: `${host}/api/v1/web/${namespace}/${packageName}/${action ?? rest.at(-1)}${ext}${path}` }
-      : { url: `${host}/api/v1/namespaces/${namespace}/${kind}${path}` };
+    const { web, ext = "", trigger, path = "", action = process.env.__OW_ACTION_NAME } = params;
+    if (trigger) return { url: `${host}/api/v1/namespaces/${process.env.__OW_NAMESPACE}/triggers/${trigger}${path}` };
+    // A name without a namespace is one of the caller's.
+    const parts = action.split("/");
+    const [namespace, ...rest] = parts[0] === "" ? parts.slice(1) : [process.env.__OW_NAMESPACE, ...parts];
+    if (!web) return { url: `${host}/api/v1/namespaces/${namespace}/actions/${rest.join("/")}${path}` };
+    const inPackage = rest.length > 1 ? rest : ["default", ...rest];
+    return { url: `${host}/api/v1/web/${namespace}/${inPackage.join("/")}${ext}${path}` };
   },
   namespace: () => ({ namespace: process.env.__OW_NAMESPACE }),
   smash(params) {
