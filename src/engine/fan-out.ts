@@ -270,11 +270,16 @@ export class FanOut {
     }
   }
 
-  /** False where there is no workflow of that name. The same id begins the same run. */
+  /** False where there is no workflow of that name. The same id begins the same run. Binary data comes as its Base64 text. */
   async #startRun(namespace: string, workflow: string, id: string, event: CloudEvent): Promise<boolean> {
     const { workflows } = this.#options;
     if ((await workflows.get(namespace, workflow)) === undefined) return false;
-    await workflows.start({ namespace, workflow, id, input: { json: (event.data ?? null) as Json } });
+    await workflows.start({
+      namespace,
+      workflow,
+      id,
+      input: { json: (event.data ?? event.data_base64 ?? null) as Json },
+    });
     return true;
   }
 

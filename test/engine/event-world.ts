@@ -7,7 +7,7 @@ import type { VirgaError } from "../../src/core/errors.ts";
 import { openSqliteStore, type SqliteStore } from "../../src/drivers/store/sqlite/store.ts";
 import { createMemoryStore } from "../../src/drivers/store/memory/store.ts";
 import { createDispatcher } from "../../src/engine/dispatcher.ts";
-import type { Dispatcher } from "../../src/engine/engine.ts";
+import type { Dispatcher, StartRun, Workflows } from "../../src/engine/engine.ts";
 import { createEvents, type EventsEngine } from "../../src/engine/events.ts";
 import { createHistory } from "../../src/engine/history.ts";
 import { createIdentifier } from "../../src/engine/identifier.ts";
@@ -104,7 +104,7 @@ export class World {
       journal,
       dispatcher,
       functions,
-      workflows: noWorkflows,
+      workflows: this.workflows,
       clock,
       identify,
       log: silent,
@@ -112,6 +112,24 @@ export class World {
     this.dispatcher.start();
     if (withEvents) this.events.start();
   }
+
+  /** Names of workflows that there are, and the runs that were begun, by id. */
+  readonly workflowNames = new Set<string>();
+  readonly runs = new Map<string, StartRun>();
+  readonly workflows: Pick<Workflows, "get" | "start"> = {
+    get: (namespace, name) =>
+      Promise.resolve(
+        this.workflowNames.has(name)
+          ? { namespace, name, version: 1, definition: { steps: [] }, createdAt: 0, updatedAt: 0 }
+          : undefined,
+      ),
+    start: (request) => {
+      const id = request.id!;
+      const duplicate = this.runs.has(id);
+      if (!duplicate) this.runs.set(id, request);
+      return Promise.resolve({ id, duplicate });
+    },
+  };
 
   /** SIGKILL: nothing that was not asked of the store by now is ever done. */
   kill(): void {
@@ -219,9 +237,3 @@ function mortal<T extends object>(port: T, life: Life): T {
     },
   });
 }
-
-/** This world has functions alone. */
-const noWorkflows = {
-  get: () => Promise.resolve(undefined),
-  start: () => Promise.reject(new Error("there are no workflows here")),
-};

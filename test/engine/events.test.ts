@@ -503,3 +503,30 @@ describe("events: what dialects need", () => {
     assert.deepEqual(world.ids("one"), ["after"], "put again while enabled, it keeps its place");
   });
 });
+
+describe("subscriptions that prefer a workflow", () => {
+  test("an event begins one run with its data where there is a workflow, else a call", async (t) => {
+    const world = new World(t);
+    world.deploy("note");
+    await world.topic();
+    await world.subscribe("one", {}, { preferWorkflow: true });
+    await world.publish(["called"]);
+    await world.pass(1000);
+    world.workflowNames.add("note");
+    await world.publish(["json"], { data: { a: 1 } });
+    await world.publish(["none"]);
+    await world.publish(["bytes"], { data_base64: "AP8=" });
+    await world.pass(1000);
+    world.restart();
+    await world.pass(1000);
+    assert.deepEqual(world.ids("one"), ["called"]);
+    assert.deepEqual(
+      [...world.runs.values()].map(({ workflow, input }) => [workflow, input]).sort(),
+      [
+        ["note", { json: { a: 1 } }],
+        ["note", { json: null }],
+        ["note", { json: "AP8=" }],
+      ].sort(),
+    );
+  });
+});
