@@ -51,8 +51,8 @@ export function missingClients(...names: (GoClient | NpmClients)[]): string | fa
 export function goClient(name: GoClient): Promise<string> {
   const source = join(import.meta.dirname, name);
   const { stdout: version } = spawnSync("go", ["env", "GOVERSION"], { encoding: "utf8", cwd: source });
-  return kept(`${name}-${keyOf(source, version)}`, (target) => {
-    const { package: program, flags } = goPrograms[name];
+  const { package: program, flags } = goPrograms[name];
+  return kept(`${name}-${keyOf(source, `${version} ${flags}`)}`, (target) => {
     const built = spawnSync("go", ["build", "-p=2", "-buildvcs=false", "-ldflags", flags, "-o", target, program], {
       cwd: source,
       encoding: "utf8",
@@ -127,8 +127,9 @@ async function kept(name: string, make: (target: string) => void): Promise<strin
 }
 
 function keyOf(folder: string, toolchain: string): string {
-  const hash = createHash("sha256").update(toolchain);
-  for (const file of readdirSync(folder).sort()) hash.update(file).update(readFileSync(join(folder, file)));
+  const hash = createHash("sha256").update(`${toolchain} ${process.platform} ${process.arch}`);
+  const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());
+  for (const file of files.map((entry) => entry.name).sort()) hash.update(file).update(readFileSync(join(folder, file)));
   return hash.digest("hex").slice(0, 16);
 }
 
