@@ -129,7 +129,8 @@ async function kept(name: string, make: (target: string) => void): Promise<strin
 function keyOf(folder: string, toolchain: string): string {
   const hash = createHash("sha256").update(`${toolchain} ${process.platform} ${process.arch}`);
   const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());
-  for (const file of files.map((entry) => entry.name).sort()) hash.update(file).update(readFileSync(join(folder, file)));
+  for (const file of files.map((entry) => entry.name).sort())
+    hash.update(file).update(readFileSync(join(folder, file)));
   return hash.digest("hex").slice(0, 16);
 }
 

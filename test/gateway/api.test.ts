@@ -163,6 +163,25 @@ describe("the native API", () => {
     assert.equal((await refused(name, 400, "invalid_field")).field, "function");
   });
 
+  test("makes nothing under a name that stands for a peer's, and no function of a dialect", async () => {
+    const settings = { runtime: "node", handler: "index.mjs", dialect: "openwhisk" };
+    const dialect = await refused(await call("PUT", fn, { settings }), 400, "invalid_field");
+    assert.equal(dialect.field, "settings.dialect");
+    const base = "/v1/namespaces/default";
+    const timer = { kind: "schedule", cron: "0 2 * * *" };
+    for (const [path, field, body] of [
+      ["functions/@system.sort", "function", { settings: {} }],
+      ["topics/Orders", "topic", {}],
+      ["subscriptions/@rule", "subscription", { topic: "orders", target: { function: "hello" } }],
+      ["event-sources/@alarm", "source", { topic: "orders", timer }],
+      ["workflows/@sequence", "workflow", { steps: [{ name: "one", function: "hello" }] }],
+    ] as const) {
+      const error = await refused(await call("PUT", `${base}/${path}`, body), 400, "invalid_field");
+      assert.equal(error.field, field);
+      assert.match(error.message, /cannot be the name of/);
+    }
+  });
+
   test("says where JSON is broken, and refuses what is too large or not UTF-8", async () => {
     const put = (body: string | Buffer<ArrayBuffer>) => rig.fetch(`${fn}/traffic`, { method: "PUT", body });
     assert.match((await refused(await put('{"targets": [}'), 400, "bad_request")).message, /Unexpected token '}'/);

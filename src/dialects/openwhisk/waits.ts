@@ -7,7 +7,7 @@ import type { Clock, Timer } from "../../ports/clock.ts";
 export class Waits {
   readonly #clock: Clock;
   readonly #open = new Set<Wait>();
-  #tick: Timer | undefined;
+  #ticking = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -18,7 +18,7 @@ export class Waits {
     if (delayMs < exactMs) return this.#clock.after(delayMs, expired);
     const wait = new Wait(this.#open, this.#clock.monotonic() + delayMs, expired);
     this.#open.add(wait);
-    this.#tick ??= this.#clock.after(tickMs, () => this.#look());
+    if (!this.#ticking) this.#tick();
     return wait;
   }
 
@@ -29,7 +29,13 @@ export class Waits {
       wait.cancel();
       wait.expired();
     }
-    this.#tick = this.#open.size === 0 ? undefined : this.#clock.after(tickMs, () => this.#look());
+    this.#ticking = false;
+    if (this.#open.size > 0) this.#tick();
+  }
+
+  #tick(): void {
+    this.#ticking = true;
+    this.#clock.after(tickMs, () => this.#look());
   }
 }
 

@@ -2,6 +2,7 @@ import { z } from "@hono/zod-openapi";
 import { VirgaError } from "../../core/errors.ts";
 import { passes } from "../../core/events/filter.ts";
 import type { AsyncPolicy } from "../../core/model.ts";
+import { checkName } from "../../core/names.ts";
 import { eventsOf } from "../../engine/event-binding.ts";
 import type { Events } from "../../engine/events.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -44,6 +45,7 @@ function topicEndpoints({ events: { topics }, clock, requestTimeoutMs }: EventEn
       body: { schema: documents.topicBody, optional: true },
       answers: { 200: { description: "The topic", schema: documents.topic } },
       async run({ params, body: { retention } }) {
+        checkName(params.topic, "topic", "topic");
         const wanted = { namespace: params.namespace, name: params.topic };
         return json(await topics.put(retention === undefined ? wanted : { ...wanted, retention: defined(retention) }));
       },
@@ -128,6 +130,7 @@ function subscriptionEndpoints({ events: { topics, subscriptions } }: EventEndpo
       body: { schema: documents.checkedSubscription, documented: documents.subscriptionBody },
       answers: { 200: { description: "The subscription", schema: documents.subscription } },
       async run({ params, body }) {
+        checkName(params.subscription, "subscription", "subscription");
         const { target, order, delivery, ...rest } = body;
         const wanted = {
           ...defined(rest),
@@ -214,6 +217,7 @@ function sourceEndpoints({ events: { sources } }: EventEndpointsOptions): Endpoi
       body: { schema: documents.sourceBody },
       answers: { 200: { description: "The source", schema: documents.source } },
       async run({ params, body }) {
+        checkName(params.source, "source", "source");
         const { timer, event, ...rest } = body;
         const source = await sources.put({
           ...defined(rest),

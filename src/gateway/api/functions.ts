@@ -1,6 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { asVirgaError, VirgaError } from "../../core/errors.ts";
 import type { FunctionId, FunctionState, Revision } from "../../core/model.ts";
+import { checkName } from "../../core/names.ts";
 import { mainRevision } from "../../core/traffic.ts";
 import type { DeployEvent, DeployRequest, Engine } from "../../engine/engine.ts";
 import { checkSettings } from "../../engine/settings.ts";
@@ -196,9 +197,17 @@ function deployRequest({
   params,
   body,
 }: ApiRequest<unknown, z.output<typeof schemas.checkedDeployment>>): DeployRequest {
+  checkName(params.function, "function", "function");
+  const settings = checkSettings(body.settings ?? {});
+  if (settings.dialect !== undefined) {
+    throw new VirgaError("invalid_field", "A function of a dialect is deployed by that dialect's own clients", {
+      field: "settings.dialect",
+      fix: "Leave it out.",
+    });
+  }
   return {
     ...idOf(params),
-    settings: checkSettings(body.settings ?? {}),
+    settings,
     ...(body.source === undefined ? {} : { source: body.source }),
     ...(body.tag === undefined ? {} : { tag: body.tag }),
     ...(body.traffic === undefined ? {} : { traffic: body.traffic }),

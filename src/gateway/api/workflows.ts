@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { catalogue, type ErrorCode, VirgaError } from "../../core/errors.ts";
+import { checkName } from "../../core/names.ts";
 import type { Json } from "../../core/workflow/definition.ts";
 import type { Workflows } from "../../engine/engine.ts";
 import { type Endpoint, endpoint, json, noContent, pageFrom } from "./endpoint.ts";
@@ -36,7 +37,10 @@ function definitionEndpoints(workflows: Workflows): Endpoint[] {
       access: "change",
       body: { schema: z.unknown(), documented: documents.definition },
       answers: { 200: { description: "The workflow", schema: documents.workflow } },
-      run: async ({ params, body }) => json(await workflows.put(params.namespace, params.workflow, body)),
+      async run({ params, body }) {
+        checkName(params.workflow, "workflow", "workflow");
+        return json(await workflows.put(params.namespace, params.workflow, body));
+      },
     }),
     endpoint({
       method: "get",

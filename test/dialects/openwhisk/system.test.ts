@@ -26,8 +26,8 @@ describe("the packages of whisk.system", { skip }, () => {
   });
 
   /** Its root, as `http://127.0.0.1:PORT`. */
-  async function listen(listener: RequestListener): Promise<string> {
-    const server = createServer(listener);
+  async function listen(listener: (...exchange: Parameters<RequestListener>) => void | Promise<void>): Promise<string> {
+    const server = createServer((request, response) => void listener(request, response));
     servers.push(server);
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -100,7 +100,7 @@ describe("the packages of whisk.system", { skip }, () => {
     try {
       await once(server, "listening");
       const received: string[] = [];
-      server.on("connection", (socket) => socket.on("message", (data) => received.push(String(data))));
+      server.on("connection", (socket) => socket.on("message", (data) => received.push((data as Buffer).toString())));
       const uri = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/`;
       const send = "/whisk.system/websocket/send";
       assert.deepEqual(await whisk.invoke(send, { uri, payload: "hi" }), { payload: "hi" });
