@@ -94,6 +94,8 @@ export function readReference(text: string, caller: string): QualifiedName | und
 }
 
 function encodePart(part: string): string {
+  // The one word that the engine takes for no name.
+  if (part === "__proto__") return "_%5Fproto__";
   if (/^[\w-]*$/.test(part)) return part;
   return part.replaceAll(
     /[^\w-]/g,

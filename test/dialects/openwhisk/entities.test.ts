@@ -163,6 +163,19 @@ describe("the documents of OpenWhisk's REST API", { skip: missingTools("bwrap") 
       assert.equal((await ok("GET", "actions/a/b")).namespace, "guest/a");
     });
 
+    test("a name that means something to the language it is written in is a name", async () => {
+      for (const place of ["actions/__proto__", "actions/constructor"]) {
+        await ok("PUT", place, { exec: { kind: "nodejs:20", code: hello.code } });
+        assert.equal((await call("POST", `${place}?blocking=true`, {})).status, 200);
+        await ok("DELETE", place);
+      }
+      await ok("PUT", "triggers/__proto__", {});
+      await ok("DELETE", "triggers/__proto__");
+      await ok("PUT", "packages/__proto__", {});
+      await ok("PUT", "actions/__proto__/__proto__", { exec: { kind: "nodejs:20", code: hello.code } });
+      assert.equal((await call("POST", "actions/__proto__/__proto__?blocking=true", {})).status, 200);
+    });
+
     test("too much is refused with 413 and its size, before it is sent", async () => {
       const large = "x".repeat(2 ** 20);
       await refused(413, /parameters are too large: \d+ bytes/, "PUT", "actions/large", {
