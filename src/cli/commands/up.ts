@@ -29,8 +29,8 @@ export const up = command({
       const took = ((performance.now() - started) / 1000).toFixed(1);
       terminal.print(`${bold(`Virga ${packageVersion()}`)} is up (${took} s, sandbox: ${platform.sandbox.name})`);
       terminal.print("");
-      terminal.print(`  API     ${bold(platform.url)}`);
-      terminal.print(`  Token   ${platform.tokenFile}`);
+      terminal.print(row("API", bold(platform.url)));
+      terminal.print(row("Token", platform.tokenFile));
       for (const dialect of platform.dialects) printDialect(terminal, dialect, options.wskprops);
       if (options.examples) await deployExamples(terminal, platform, namespace, signal);
       terminal.print("");
@@ -43,6 +43,10 @@ export const up = command({
   },
 });
 
+function row(name: string, text: string): string {
+  return `  ${name.padEnd(9)}  ${text}`;
+}
+
 function printDialect(
   terminal: Terminal,
   { name, url, problem, credential }: RunningPlatform["dialects"][number],
@@ -52,12 +56,12 @@ function printDialect(
     terminal.note(`  ${name} is not served: ${problem ?? "its port could not be had"}`);
     return;
   }
-  terminal.print(`  ${name.padEnd(7)} ${url}`);
+  terminal.print(row(name, url));
   if (credential === undefined) return;
-  terminal.print(`          wsk property set --apihost ${url} --auth ${credential}`);
+  terminal.print(row("", `wsk property set --apihost ${url} --auth ${credential}`));
   if (wskprops === undefined) return;
   writeFileSync(wskprops, `APIHOST=${url}\nAUTH=${credential}\nNAMESPACE=_\n`, { mode: 0o600 });
-  terminal.print(`          written to ${wskprops}`);
+  terminal.print(row("", `written to ${wskprops}`));
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
