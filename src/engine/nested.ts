@@ -1,4 +1,5 @@
 import { VirgaError } from "../core/errors.ts";
+import { headerOf } from "../core/headers.ts";
 import type { NestedCall } from "../ports/runtime.ts";
 import type { InvocationRequest } from "./engine.ts";
 import type { RunningCall } from "./running-call.ts";
@@ -20,7 +21,7 @@ export function nestedRequest(parent: RunningCall, request: NestedCall, now: num
       parent: parent.id,
       root: parent.cause.root ?? parent.id,
       requestId: parent.cause.requestId,
-      traceparent: header(request.headers, "traceparent") ?? parent.traceparent,
+      traceparent: headerOf(request.headers, "traceparent") ?? parent.traceparent,
     },
     method: request.method,
     target: path,
@@ -39,11 +40,6 @@ function target(parent: RunningCall, written: string): { namespace: string; name
   throw new VirgaError("forbidden", `A function of ${parent.namespace} may not call into ${namespace}`, {
     fix: "Call functions of the same namespace by name; reach others through their URL with a token.",
   });
-}
-
-function header(headers: readonly string[], name: string): string | undefined {
-  for (let index = 0; index + 1 < headers.length; index += 2) if (headers[index] === name) return headers[index + 1];
-  return undefined;
 }
 
 /** Deeper than programs call each other on purpose. */

@@ -5,7 +5,7 @@ import type { FunctionConfig } from "../core/model.ts";
 import { ActionLoopInstance } from "../links/actionloop/index.ts";
 import { DeferredInstance } from "../links/deferred-instance.ts";
 import { ExecInstance } from "../links/exec/index.ts";
-import { HttpInstance } from "../links/http/index.ts";
+import { HttpInstance, InitRunInstance } from "../links/http/index.ts";
 import type { BuildRequest, Detection, Instance, Runtime, StartRequest } from "../ports/runtime.ts";
 import type { Mount } from "../ports/sandbox.ts";
 
@@ -26,7 +26,7 @@ export interface Toolchain {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** A runtime of programs: a server on `$PORT` (`http`), a process for each call (`stdio`), or a loop (`actionloop`). */
+/** A runtime of programs: a server on `$PORT` (`http`), a process for each call (`stdio`), a loop (`actionloop`), or a server of `/init` and `/run` (`openwhisk`). */
 export function programRuntime(toolchain: Toolchain): Runtime {
   const describe = (config: FunctionConfig) => ({
     command: (root: string) => [...toolchain.command(root, config), ...config.args],
@@ -49,7 +49,7 @@ export function programRuntime(toolchain: Toolchain): Runtime {
           `A program in ${toolchain.name} cannot be called by convention \`${convention}\``,
           {
             field: "convention",
-            fix: "Set convention to `http` (a server on $PORT), `stdio` (a process for each call) or `actionloop`.",
+            fix: "Set convention to `http` (a server on $PORT), `stdio` (a process for each call), `actionloop`, or `openwhisk` (a server with /init and /run).",
           },
         );
       }
@@ -61,6 +61,7 @@ export function programRuntime(toolchain: Toolchain): Runtime {
       const instance = new DeferredInstance(request.id, undefined, ({ config, directory }) => {
         const program = describe(config);
         if (config.convention === "http") return new HttpInstance(request, () => program);
+        if (config.convention === "openwhisk") return new InitRunInstance(request, () => program);
         if (config.convention === "stdio") return new ExecInstance(request, () => program);
         // A program that came compiled may be from before there was a word for being ready.
         const acknowledges = existsSync(join(directory, acknowledging));
@@ -73,5 +74,5 @@ export function programRuntime(toolchain: Toolchain): Runtime {
 
 /** A file with which code says that its program acknowledges (`links/actionloop`); one that came compiled may not. */
 export const acknowledging = ".virga/acknowledges";
-const conventions = new Set(["http", "stdio", "actionloop"]);
+const conventions = new Set(["http", "stdio", "actionloop", "openwhisk"]);
 const baseEnvironment = { PATH: "/usr/local/bin:/usr/bin:/bin", HOME: "/tmp", LANG: "C.UTF-8" };

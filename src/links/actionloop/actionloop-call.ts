@@ -1,4 +1,5 @@
 import { VirgaError } from "../../core/errors.ts";
+import { headerOf } from "../../core/headers.ts";
 import type { Call, CallHandle, CallMeasurement, CallSink } from "../../ports/runtime.ts";
 
 /** What a call asks of its instance. */
@@ -107,9 +108,4 @@ function isObjectOrList(line: string): boolean {
   } catch {
     return false;
   }
-}
-
-function headerOf(headers: readonly string[], name: string): string | undefined {
-  for (let index = 0; index + 1 < headers.length; index += 2) if (headers[index] === name) return headers[index + 1];
-  return undefined;
 }

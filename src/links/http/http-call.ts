@@ -82,14 +82,7 @@ export class HttpCall implements CallHandle {
 
   cancel(reason: "cancelled" | "timeout"): void {
     if (this.#over) return;
-    this.#fail(
-      reason === "timeout"
-        ? new VirgaError("timeout", "The function ran past its deadline", {
-            field: "limits.timeoutMs",
-            fix: "Raise limits.timeoutMs, or do less in one call.",
-          })
-        : new VirgaError("cancelled", "The caller left before the answer was complete"),
-    );
+    this.#fail(cancellation(reason));
   }
 
   /** The program is gone. What it sent before may still be on the way: its closed connection is the end of that. */
@@ -152,6 +145,16 @@ export class HttpCall implements CallHandle {
     this.#server.release(this);
     this.#sink.fail(error);
   }
+}
+
+/** Why a call was ended before its answer was complete. */
+export function cancellation(reason: "cancelled" | "timeout"): VirgaError {
+  return reason === "timeout"
+    ? new VirgaError("timeout", "The function ran past its deadline", {
+        field: "limits.timeoutMs",
+        fix: "Raise limits.timeoutMs, or do less in one call.",
+      })
+    : new VirgaError("cancelled", "The caller left before the answer was complete");
 }
 
 function requestHeaders(call: Call, host: string, port: number): string[] {

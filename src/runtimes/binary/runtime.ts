@@ -7,7 +7,7 @@ import type { Log } from "../../ports/log.ts";
 import type { BuildRequest, Detection, Instance, Runtime, Specialisation, StartRequest } from "../../ports/runtime.ts";
 import { DeferredInstance } from "../../links/deferred-instance.ts";
 import { ExecInstance } from "../../links/exec/index.ts";
-import { HttpInstance } from "../../links/http/index.ts";
+import { HttpInstance, InitRunInstance } from "../../links/http/index.ts";
 import { runBuildStep } from "../build-step.ts";
 import { readExecutable, searchPath } from "./executable.ts";
 
@@ -18,7 +18,8 @@ export interface BinaryRuntimeOptions {
 }
 
 /**
- * Any executable: a native program or a `#!` script. Convention `stdio` runs it for each call, `http` expects a server on `$PORT`.
+ * Any executable: a native program or a `#!` script. Convention `stdio` runs it for each call, `http` expects a server on `$PORT`,
+ * `openwhisk` one that speaks OpenWhisk's `/init` and `/run` there.
  * A `build.sh` in the code's root is run first; that is how C becomes a program.
  */
 export function createBinaryRuntime(options: BinaryRuntimeOptions): Runtime {
@@ -62,10 +63,10 @@ class BinaryRuntime implements Runtime {
   async build(request: BuildRequest): Promise<void> {
     const { directory, config, signal } = request;
     if (signal.aborted) throw new VirgaError("cancelled", "The deploy was cancelled");
-    if (config.convention !== "stdio" && config.convention !== "http") {
+    if (!conventions.has(config.convention)) {
       throw new VirgaError("build_failed", `A binary cannot be called by convention \`${config.convention}\``, {
         field: "convention",
-        fix: "Set convention to `stdio` (a process for each call) or `http` (a server on $PORT).",
+        fix: "Set convention to `stdio` (a process for each call), `http` (a server on $PORT) or `openwhisk` (one with /init and /run).",
       });
     }
     if (existsSync(join(directory, buildScript))) await runBuildScript(request);
@@ -74,13 +75,15 @@ class BinaryRuntime implements Runtime {
 
   async start(request: StartRequest): Promise<Instance> {
     this.#log.debug("binary instance waits for its program", { instance: request.id });
-    return new DeferredInstance(request.id, undefined, (code) => {
-      const { convention } = code.config;
-      if (convention !== "http" && convention !== "stdio") return undefined;
-      return convention === "http" ? new HttpInstance(request, describe) : new ExecInstance(request, describe);
+    return new DeferredInstance(request.id, undefined, ({ config: { convention } }) => {
+      if (convention === "http") return new HttpInstance(request, describe);
+      if (convention === "openwhisk") return new InitRunInstance(request, describe);
+      return convention === "stdio" ? new ExecInstance(request, describe) : undefined;
     });
   }
 }
+
+const conventions = new Set(["stdio", "http", "openwhisk"]);
 
 function describe({ config }: Specialisation) {
   return {

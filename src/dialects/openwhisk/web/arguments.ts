@@ -1,4 +1,5 @@
 /** What a web action is given of its request (contract section 2.4). */
+import { headerOf } from "../../../core/headers.ts";
 import type { Json } from "../../../core/workflow/definition.ts";
 import { WhiskError } from "../errors.ts";
 
@@ -41,11 +42,6 @@ export function webArguments(request: WebRequest, mode: WebMode): Readonly<Recor
       throw new WhiskError(400, `The request may not override the final parameter '${name}'.`);
   }
   return { ...given, ...about };
-}
-
-export function headerOf(headers: readonly string[], name: string): string | undefined {
-  for (let index = 0; index + 1 < headers.length; index += 2) if (headers[index] === name) return headers[index + 1];
-  return undefined;
 }
 
 const reserved = new Set(["__ow_method", "__ow_headers", "__ow_path", "__ow_user", "__ow_body", "__ow_query"]);
