@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { chmod, copyFile, mkdir, readdir, rename } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -99,8 +99,8 @@ async function addGson(directory: string, toolsDirectory: string): Promise<void>
         fix: "apt-get install maven, or put gson's .jar into the code.",
       });
     }
-    const aside = join(toolsDirectory, "java", `fetch-${process.pid}`);
-    await mkdir(aside, { recursive: true, mode: 0o755 });
+    await mkdir(join(toolsDirectory, "java"), { recursive: true, mode: 0o755 });
+    const aside = await mkdtemp(join(toolsDirectory, "java", "fetch-"));
     try {
       await promisify(execFile)(
         maven,
@@ -110,15 +110,17 @@ async function addGson(directory: string, toolsDirectory: string): Promise<void>
           cwd: aside,
         },
       );
+      await chmod(join(aside, gson.file), 0o644);
+      await rename(join(aside, gson.file), kept);
     } catch (thrown) {
       throw new VirgaError("runtime_unavailable", `Maven could not get ${gson.coordinates}`, {
         cause: thrown,
         log: ((thrown as { stdout?: string }).stdout ?? "").slice(-2000),
         fix: "Check the host's settings of Maven, or put gson's .jar into the code.",
       });
+    } finally {
+      await rm(aside, { recursive: true, force: true });
     }
-    await chmod(join(aside, gson.file), 0o644);
-    await rename(join(aside, gson.file), kept);
   }
   const library = join(directory, ".virga/lib");
   await mkdir(library, { recursive: true });

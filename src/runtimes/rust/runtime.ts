@@ -59,16 +59,19 @@ async function openToAll(root: string, target: string): Promise<string> {
   await chmod(aside, 0o755);
   try {
     await rename(aside, target);
-  } catch {
-    // Another process was faster.
+  } catch (error) {
     await rm(aside, { recursive: true, force: true });
+    // Another process may have been faster.
+    if (!existsSync(target)) throw error;
   }
   return target;
 }
 
 /** The same files under another path; copies where the two are on different file systems. */
 async function linkTree(from: string, to: string): Promise<void> {
-  const entries = await readdir(from, { withFileTypes: true }).catch(() => []);
+  // Not every toolchain has all of its folders.
+  if (!existsSync(from)) return;
+  const entries = await readdir(from, { withFileTypes: true });
   await mkdir(to, { recursive: true, mode: 0o755 });
   for (const entry of entries) {
     const [source, target] = [join(from, entry.name), join(to, entry.name)];
