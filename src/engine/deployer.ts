@@ -25,6 +25,7 @@ import type {
 } from "./engine.ts";
 import type { Registry } from "./functions.ts";
 import { checkSettings, completeSettings } from "./settings.ts";
+import { sizeOfTree } from "./tree-size.ts";
 import { createTurns } from "./turns.ts";
 
 export interface DeployerOptions {
@@ -44,7 +45,7 @@ export interface DeployerOptions {
   readonly limits: {
     /** Of one build. */
     readonly timeoutMs: number;
-    /** A source's or an artifact's size, unpacked. */
+    /** The size of a source with its layers, unpacked, and of an artifact. */
     readonly maxBytes: number;
     readonly maxFiles: number;
     /** Builds at the same time; more wait. */
@@ -71,6 +72,8 @@ interface KnownSource {
 /** Sources, artifacts and builds that no revision uses are kept this long: the next deploy may use them again. */
 const spareMs = 3_600_000;
 const rememberedFindings = 500;
+/** Each is unpacked, and its folder walked, at every build. */
+const mostLayers = 16;
 /** A build may use two cores and 2 GiB. */
 const defaultBuilds = 2;
 
@@ -195,11 +198,11 @@ class BuildingDeployer implements Deployer {
     await this.#checkSecrets(request.namespace, settings);
     const source = sourceOf(request, newest);
     this.#hold(source, held);
-    await this.#noteSource(source);
+    await this.#noteSource(source, "source");
     const layers = layersOf(request, newest);
-    for (const layer of layers) {
+    for (const [index, layer] of layers.entries()) {
       this.#hold(layer, held);
-      await this.#noteSource(layer);
+      await this.#noteSource(layer, `layers.${index}`);
     }
     const config = completeSettings(
       settings,
@@ -328,10 +331,30 @@ class BuildingDeployer implements Deployer {
     if (job.directory !== undefined) return job.directory;
     const { artifacts, limits } = this.#options;
     job.onEvent({ kind: "stage", stage: "unpack" });
-    const most = { maxBytes: limits.maxBytes, maxFiles: limits.maxFiles };
-    job.directory = await artifacts.unpack(source, most);
-    for (const layer of layers) await artifacts.lay(layer, job.directory, most);
+    job.directory = await artifacts.unpack(source, { maxBytes: limits.maxBytes, maxFiles: limits.maxFiles });
+    for (const [index, layer] of layers.entries()) await this.#lay(layer, job.directory, `layers.${index}`);
     return job.directory;
+  }
+
+  /** What is there counts with what is laid over it. */
+  async #lay(layer: string, directory: string, field: string): Promise<void> {
+    const { artifacts, limits } = this.#options;
+    const { bytes, files } = await sizeOfTree(directory);
+    const left = { maxBytes: limits.maxBytes - bytes, maxFiles: limits.maxFiles - files };
+    try {
+      await artifacts.lay(layer, directory, left);
+    } catch (thrown) {
+      if (!(thrown instanceof VirgaError)) throw thrown;
+      const { code, message, detail } = thrown;
+      if (code === "archive_too_large") {
+        throw new VirgaError(
+          code,
+          `the source and its layers unpack to more than ${limits.maxBytes} bytes or ${limits.maxFiles} files and folders`,
+          { ...detail, field, cause: thrown },
+        );
+      }
+      throw code === "invalid_archive" ? new VirgaError(code, message, { ...detail, field, cause: thrown }) : thrown;
+    }
   }
 
   async #checkSecrets(namespace: string, settings: FunctionSettings): Promise<void> {
@@ -346,11 +369,11 @@ class BuildingDeployer implements Deployer {
     }
   }
 
-  async #noteSource(source: string): Promise<void> {
+  async #noteSource(source: string, field: string): Promise<void> {
     const { blobs, records, clock } = this.#options;
     if (!(await blobs.has(source))) {
       throw new VirgaError("not_found", `the source ${source} has not been uploaded`, {
-        field: "source",
+        field,
         fix: "upload the archive first: PUT /v1/namespaces/NAMESPACE/sources/SHA256",
       });
     }
@@ -404,13 +427,24 @@ function checkRequest(request: DeployRequest): FunctionSettings {
   checkName(request.namespace, "namespace", "namespace");
   checkResourceName(request.name, "name", "function");
   if (request.tag !== undefined) checkName(request.tag, "tag", "tag");
-  if (request.source !== undefined && !/^[0-9a-f]{64}$/.test(request.source)) {
-    throw new VirgaError("invalid_field", `${quote(request.source)} is no digest of a source`, {
-      field: "source",
-      fix: "give the SHA-256 of the uploaded archive as 64 hexadecimal digits in lower case",
+  if (request.source !== undefined) checkDigest(request.source, "source");
+  const { layers = [] } = request;
+  if (layers.length > mostLayers) {
+    throw new VirgaError("invalid_field", `a source has at most ${mostLayers} layers, and not ${layers.length}`, {
+      field: "layers",
+      fix: "pack several of them into one archive",
     });
   }
+  for (const [index, layer] of layers.entries()) checkDigest(layer, `layers.${index}`);
   return checkSettings(request.settings);
+}
+
+function checkDigest(digest: string, field: string): void {
+  if (/^[0-9a-f]{64}$/.test(digest)) return;
+  throw new VirgaError("invalid_field", `${quote(digest)} is no digest of a source`, {
+    field,
+    fix: "give the SHA-256 of the uploaded archive as 64 hexadecimal digits in lower case",
+  });
 }
 
 function sourceOf(request: DeployRequest, newest: Revision | undefined): string {

@@ -385,12 +385,16 @@ export function deliveryOf(
 
 const requestForms = { binary: binaryRequest, structured: structuredRequest, data: dataRequest } as const;
 
-/** A UUID of version 7 of the time at which the event came, otherwise made of the key: the same for the same delivery. */
+/**
+ * A UUID of version 7 of the time at which the event came, otherwise made of the key: the same for the same delivery. It lies in
+ * the later half of its millisecond, behind what was made first in it: the event itself, where a dialect records that.
+ */
 function deliveryId(key: string, at: number): string {
   const hash = createHash("sha256").update(key).digest("hex");
   const time = Math.floor(at).toString(16).padStart(12, "0");
   const variant = ((Number.parseInt(hash[3]!, 16) & 0x3) | 0x8).toString(16);
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${hash.slice(0, 3)}-${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
+  const late = (Number.parseInt(hash[0]!, 16) | 0x8).toString(16);
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${late}${hash.slice(1, 3)}-${variant}${hash.slice(4, 7)}-${hash.slice(7, 19)}`;
 }
 
 const batchSize = 100;

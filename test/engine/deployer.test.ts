@@ -49,7 +49,10 @@ function language(name: string, onBuild: (request: BuildRequest) => Promise<void
   };
 }
 
-async function setting(onBuild?: (request: BuildRequest) => Promise<void>) {
+async function setting(
+  onBuild?: (request: BuildRequest) => Promise<void>,
+  limits: { maxBytes?: number; maxFiles?: number } = {},
+) {
   const directory = join(folder, String(folders++));
   const clock = new VirtualClock();
   const chance = seededChance();
@@ -82,7 +85,7 @@ async function setting(onBuild?: (request: BuildRequest) => Promise<void>) {
     clock,
     log,
     cacheDirectory: join(directory, "cache"),
-    limits: { timeoutMs: 1000, maxBytes: 1e6, maxFiles: 100 },
+    limits: { timeoutMs: 1000, maxBytes: 1e6, maxFiles: 100, ...limits },
   });
   const upload = async (files: Record<string, string>): Promise<string> => {
     const entries = Object.entries(files).map(([name, body]) => ({
@@ -374,4 +377,138 @@ test("an artifact that was lost is built again by the next deploy of the same", 
   assert.equal(again.changed, true);
   assert.equal(builds.length, 2);
   await artifacts.locate(again.revision.artifact);
+});
+
+/** What a sealed artifact holds. */
+async function filesOf(folder: string): Promise<Record<string, string>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  const contents = await Promise.all(files.map((file) => readFile(file, "utf8")));
+  return Object.fromEntries(files.map((file, index) => [file.slice(folder.length + 1), contents[index]!]));
+}
+
+test("layers are laid over the source in their order, the later over the earlier", async () => {
+  const { upload, deploy, artifacts, unpacked } = await setting();
+  const source = await upload({ "entry.js": "source", "lib/a": "source", "lib/b": "source", "lib/c": "source" });
+  const one = await upload({ "lib/a": "one", "lib/b": "one", "lib/d/e": "one" });
+  const two = await upload({ "entry.js": "two", "lib/b": "two" });
+  const { revision } = await deploy(source, {}, { layers: [one, two] });
+  assert.deepEqual(revision.layers, [one, two]);
+  const files = {
+    "entry.js": "two",
+    built: "two",
+    "lib/a": "one",
+    "lib/b": "two",
+    "lib/c": "source",
+    "lib/d/e": "one",
+  };
+  assert.deepEqual(await filesOf(await artifacts.locate(revision.artifact)), files);
+  const turned = await deploy(source, {}, { layers: [two, one] });
+  assert.equal(turned.changed, true);
+  assert.equal((await filesOf(await artifacts.locate(turned.revision.artifact)))["lib/b"], "one");
+  assert.deepEqual(await unpacked(), []);
+});
+
+test("what a runtime is found by may lie in a layer", async () => {
+  const { upload, deploy, deployer } = await setting();
+  const source = await upload({ "notes.md": "x" });
+  const layers = [await upload({ "entry.py": "x" })];
+  const planned = await deployer.plan({ ...id, source, layers, settings: {} });
+  assert.deepEqual(planned.find(({ field }) => field === "runtime")?.to, "py");
+  assert.equal((await deploy(source, {}, { layers })).revision.config.runtime, "py");
+});
+
+test("layers stay where the code does, and are the source's: another source has its own", async () => {
+  const { upload, deploy, builds } = await setting();
+  const source = await upload({ "entry.js": "one" });
+  const layers = [await upload({ extra: "x" })];
+  const first = await deploy(source, {}, { layers });
+  assert.equal((await deploy(source, {}, { layers })).changed, false);
+  const settled = await deploy(undefined, { environment: { A: "1" } });
+  assert.deepEqual(settled.revision.layers, layers);
+  assert.equal(settled.revision.artifact, first.revision.artifact);
+  assert.equal(builds.length, 1);
+  const bare = await deploy(source);
+  assert.equal(bare.revision.layers, undefined);
+  assert.notEqual(bare.revision.artifact, first.revision.artifact);
+  const emptied = await deploy(undefined, {}, { layers: [] });
+  assert.equal(emptied.changed, false);
+});
+
+test("a layer that a revision uses outlives the sweep, another does not", async () => {
+  const { upload, deploy, deployer, blobs, clock } = await setting();
+  const source = await upload({ "entry.js": "one" });
+  const [kept, gone] = [await upload({ a: "kept" }), await upload({ a: "gone" })];
+  await deploy(source, {}, { layers: [kept] });
+  await assert.rejects(
+    deploy(await upload({ "entry.js": "broken" }), {}, { name: "other", layers: [gone] }),
+    failsWith("build_failed"),
+  );
+  clock.advance(2 * 3_600_000);
+  await deployer.sweep();
+  assert.deepEqual([await blobs.has(source), await blobs.has(kept), await blobs.has(gone)], [true, true, false]);
+});
+
+test("layers that are too many, no digests, not there or no archives are refused by their place, before anything is built", async () => {
+  const { upload, deploy, blobs, builds, functions, unpacked } = await setting();
+  const source = await upload({ "entry.js": "one" });
+  const layer = await upload({ a: "x" });
+  const many = Array.from({ length: 17 }, () => layer);
+  await assert.rejects(
+    deploy(source, {}, { layers: many }),
+    (error: unknown) =>
+      failsWith("invalid_field", "layers")(error) && /at most 16 layers/.test((error as Error).message),
+  );
+  await assert.rejects(deploy(source, {}, { layers: [layer, "abc"] }), failsWith("invalid_field", "layers.1"));
+  const absent = createHash("sha256").digest("hex");
+  await assert.rejects(deploy(source, {}, { layers: [layer, absent] }), failsWith("not_found", "layers.1"));
+  const { digest } = await blobs.put(
+    (async function* () {
+      yield Buffer.from("this is no archive");
+    })(),
+  );
+  await assert.rejects(deploy(source, {}, { layers: [digest] }), failsWith("invalid_archive", "layers.0"));
+  assert.deepEqual(builds, []);
+  assert.equal(await functions.get(id), undefined);
+  assert.deepEqual(await unpacked(), []);
+  assert.equal((await deploy(source, {}, { layers: many.slice(1) })).revision.layers?.length, 16);
+});
+
+test("source and layers together unpack to no more than one source may", async () => {
+  const { upload, deploy, functions, unpacked } = await setting(undefined, { maxBytes: 1000, maxFiles: 6 });
+  const source = await upload({ "entry.js": "x".repeat(400) });
+  const refuses = async (layers: string[], field: string): Promise<void> =>
+    assert.rejects(
+      deploy(source, {}, { layers }),
+      (error: unknown) =>
+        failsWith("archive_too_large", field)(error) &&
+        /the source and its layers unpack to more than 1000 bytes or 6 files and folders/.test(
+          (error as Error).message,
+        ),
+    );
+  const [large, larger] = [await upload({ a: "a".repeat(400) }), await upload({ b: "b".repeat(201) })];
+  await refuses([large, larger], "layers.1");
+  const files = Object.fromEntries(["f/1", "f/2", "f/3", "f/4", "f/5"].map((name) => [name, ""]));
+  await refuses([await upload(files)], "layers.0");
+  assert.equal(await functions.get(id), undefined);
+  assert.deepEqual(await unpacked(), []);
+  // What is laid over something takes its place.
+  const again = await upload({ a: "c".repeat(200) });
+  assert.equal((await deploy(source, {}, { layers: [large, again, again] })).changed, true);
+});
+
+test("without a trial a revision takes the traffic unstarted, and what is wrong is left to its calls", async () => {
+  const { upload, deploy, started, startWith } = await setting();
+  startWith(() => Promise.reject(new VirgaError("start_failed", "boom")));
+  const source = await upload({ "entry.js": "one" });
+  await assert.rejects(deploy(source), failsWith("start_failed"));
+  const { revision, function: state, events } = await deploy(source, {}, { trial: false });
+  assert.deepEqual(state.traffic, [{ revision: revision.number, weight: 100 }]);
+  assert.ok(!events.some((event) => event.kind === "stage" && event.stage === "start"));
+  assert.deepEqual(started, []);
+  await assert.rejects(
+    deploy(await upload({ "entry.js": "broken" }), {}, { trial: false }),
+    failsWith("build_failed"),
+    "a build is no trial",
+  );
 });

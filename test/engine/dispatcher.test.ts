@@ -226,6 +226,98 @@ describe("dispatcher: failing calls", () => {
   });
 });
 
+describe("dispatcher: retries of interruptions alone", () => {
+  const interruptions = { async: { retry: "interruptions", maxAttempts: 5, backoffMs: 10 } } as const;
+
+  test("an attempt that ran to its end has settled, however it ended", async () => {
+    const { clock, runtime, accept, deploy, dispatcher } = await platform();
+    deploy({ ...interruptions, limits: { timeoutMs: 1000 } });
+    const endings: Record<string, () => Promise<void> | void> = {
+      function_error: () => runtime.running[0]!.answer(500, "no"),
+      function_crashed: () => runtime.running[0]!.instance.crash(),
+      out_of_memory: () => runtime.running[0]!.instance.crash(true),
+      timeout: () => clock.advance(1100),
+    };
+    for (const [code, end] of Object.entries(endings)) {
+      const { id } = await accept();
+      await clock.advance(100);
+      assert.equal(runtime.running[0]!.call.id, id, code);
+      await end();
+      await clock.advance(60_000);
+      assert.equal(runtime.running.length, 0, code);
+      const status = (await dispatcher.status("default", id))!;
+      assert.deepEqual([status.status, status.attempt], [code === "timeout" ? "timed_out" : "failed", 1], code);
+      assert.equal(status.invocation?.error?.code ?? "function_error", code);
+      if (code === "function_error") assert.equal(status.invocation?.result?.status, 500);
+    }
+    assert.deepEqual(await dispatcher.depth(), { waiting: 0, leased: 0, dead: 0 });
+    assert.deepEqual(await dispatcher.deadLetters("default", { limit: 10 }), []);
+  });
+
+  test("an attempt that a crash of the platform cut off runs again, and then settles as any", async () => {
+    const world = await platform();
+    world.deploy(interruptions);
+    const { id } = await world.accept();
+    await world.clock.advance(10);
+    world.cut.all = true;
+    const after = await platform({ store: world.store, clock: world.clock });
+    after.deploy(interruptions);
+    await after.clock.advance(10);
+    assert.deepEqual([after.runtime.running[0]!.call.id, after.runtime.running[0]!.call.attempt], [id, 2]);
+    after.runtime.running[0]!.answer(500);
+    await after.clock.advance(60_000);
+    assert.equal(after.runtime.running.length, 0);
+    const status = await after.dispatcher.status("default", id);
+    assert.deepEqual([status?.status, status?.attempt], ["failed", 2]);
+  });
+
+  test("one that is cut off again and again is given up after maxAttempts", async () => {
+    let world = await platform();
+    world.deploy(interruptions);
+    const { id } = await world.accept();
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      await world.clock.advance(10);
+      assert.equal(world.runtime.running[0]?.call.attempt, attempt);
+      world.cut.all = true;
+      world = await platform({ store: world.store, clock: world.clock });
+      world.deploy(interruptions);
+    }
+    await world.clock.advance(10);
+    assert.equal(world.runtime.running.length, 0);
+    assert.equal((await world.dispatcher.status("default", id))?.status, "dead_letter");
+  });
+
+  test("one that found no instance comes again until there is one", async () => {
+    const { clock, runtime, accept, deploy, dispatcher, call } = await platform({ instances: 1 });
+    deploy({ ...interruptions, limits: { timeoutMs: 600_000 } });
+    deploy({ name: "hog", limits: { timeoutMs: 600_000 } });
+    call({ name: "hog" });
+    await clock.advance(10);
+    const { id } = await accept();
+    await clock.advance(300_000);
+    const waiting = await dispatcher.status("default", id);
+    assert.ok(waiting?.status === "queued" || waiting?.status === "running", waiting?.status);
+    runtime.running[0]!.answer();
+    await clock.advance(1000);
+    runtime.running[0]!.answer();
+    await settle();
+    assert.equal((await dispatcher.status("default", id))?.status, "succeeded");
+  });
+
+  test("a failure goes to its destination, once", async () => {
+    const { clock, runtime, accept, deploy } = await platform();
+    deploy({ async: { ...interruptions.async, onFailure: "bad" } });
+    deploy({ name: "bad" });
+    const { id } = await accept();
+    await clock.advance(10);
+    runtime.running[0]!.answer(500);
+    await clock.advance(10);
+    const [told, ...more] = runtime.running;
+    const record = JSON.parse(Buffer.from(told!.call.body!).toString()) as Invocation;
+    assert.deepEqual([told!.instance.code?.name, record.id, record.status, more.length], ["bad", id, "failed", 0]);
+  });
+});
+
 describe("dispatcher: keys and cancelling", () => {
   test("a second call with the same key gets the first one's id and runs nothing", async () => {
     const { clock, runtime, accept, deploy } = await platform();

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { VirgaError } from "../../src/core/errors.ts";
 import type { FunctionState, Revision } from "../../src/core/model.ts";
 import { createMemoryStore } from "../../src/drivers/store/memory/store.ts";
-import { createFunctions } from "../../src/engine/functions.ts";
+import { createFunctions, type FunctionsOptions } from "../../src/engine/functions.ts";
 import { completeSettings } from "../../src/engine/settings.ts";
 import type { Records } from "../../src/ports/records.ts";
 import { recordingLog, seededChance, VirtualClock } from "./virtual-clock.ts";
@@ -16,7 +16,9 @@ function content(artifact = "a"): Omit<Revision, "number" | "namespace" | "name"
   return { config, source: "s", artifact, createdAt: 1, build };
 }
 
-function registry(options: { activeFunctions?: number; keepRevisions?: number; records?: Records } = {}) {
+function registry(
+  options: Partial<Pick<FunctionsOptions, "activeFunctions" | "keepRevisions" | "records" | "provide">> = {},
+) {
   const clock = new VirtualClock();
   const records = options.records ?? createMemoryStore({ clock, chance: seededChance() }).records;
   return { records, clock, functions: createFunctions({ log: recordingLog(), clock, ...options, records }) };
@@ -244,4 +246,71 @@ test("functions are listed in pages of their namespace alone", async () => {
   const every = [];
   for await (const revision of functions.everyRevision()) every.push(revision.name);
   assert.deepEqual(every.sort(), ["a", "b", "c", "d"]);
+});
+
+test("a function that is called and not there is provided, once for all who wait for it", async () => {
+  const asked: string[] = [];
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const { functions } = registry({
+    async provide(called) {
+      asked.push(`${called.namespace}/${called.name}`);
+      await gate;
+      await functions.addRevision(called, content("provided"));
+      return true;
+    },
+  });
+  const calls = Array.from({ length: 20 }, async () => functions.resolve(id, {}, 0));
+  const tagged = Promise.resolve(functions.resolve(id, { tag: "none" }, 0));
+  open();
+  for (const { artifact, number } of await Promise.all(calls)) assert.deepEqual([artifact, number], ["provided", 1]);
+  await assert.rejects(tagged, failsWith("not_found"));
+  await functions.resolve(id, {}, 0);
+  assert.deepEqual(asked, ["default/hello"]);
+});
+
+test("what is there is not asked for; what was deleted is, and its numbers go on", async () => {
+  let asked = 0;
+  const { functions } = registry({
+    async provide(called) {
+      asked++;
+      await functions.addRevision(called, content("provided"));
+      return true;
+    },
+  });
+  await functions.addRevision(id, content("own"));
+  assert.equal((await functions.resolve(id, {}, 0)).artifact, "own");
+  await assert.rejects(async () => functions.resolve(id, { revision: 9 }, 0), failsWith("not_found"));
+  assert.equal(asked, 0);
+  await functions.delete(id);
+  const { artifact, number } = await functions.resolve(id, {}, 0);
+  assert.deepEqual([artifact, number, asked], ["provided", 2, 1]);
+});
+
+test("only a call provides: a function that is looked at, listed or changed is not made by it", async () => {
+  const { functions } = registry({ provide: () => assert.fail("asked") });
+  assert.equal(await functions.get(id), undefined);
+  assert.equal(await functions.revision(id, 1), undefined);
+  assert.deepEqual(await functions.revisions(id), []);
+  assert.deepEqual(await functions.list("default"), []);
+  assert.equal(await functions.delete(id), false);
+  await assert.rejects(functions.rollback(id), failsWith("not_found"));
+});
+
+test("where nothing can be provided the function is not found, and each later call asks anew", async () => {
+  let answer: () => Promise<boolean> = () => Promise.resolve(false);
+  let asked = 0;
+  const { functions } = registry({ provide: () => (asked++, answer()) });
+  const resolve = async (): Promise<Revision> => functions.resolve(id, {}, 0);
+  await assert.rejects(resolve(), failsWith("not_found"));
+  // It says so, and somebody has deleted it again meanwhile.
+  answer = () => Promise.resolve(true);
+  await assert.rejects(resolve(), failsWith("not_found"));
+  answer = () => Promise.reject(new VirgaError("unavailable", "not now"));
+  await assert.rejects(resolve(), failsWith("unavailable"));
+  answer = async () => {
+    await functions.addRevision(id, content());
+    return true;
+  };
+  assert.equal((await resolve()).number, 1);
+  assert.equal(asked, 4);
 });

@@ -204,7 +204,7 @@ function serve(context: WhiskContext, options: OpenWhiskOptions, exchange: Excha
     if (subject === undefined) throw new WhiskError(401, "The supplied authentication is invalid.");
     return serveNamespaces(context, exchange, path.slice(namespaces.length), subject);
   }
-  if (path.startsWith("/api/") && !path.startsWith("/api/v1") && path !== "/api/info") {
+  if (path.startsWith("/api/") && path !== "/api/info" && path !== api && !path.startsWith(`${api}/`)) {
     return serveApi(context, exchange, path.slice("/api/".length));
   }
   serveInfo(options, exchange, path);

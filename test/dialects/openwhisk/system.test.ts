@@ -278,28 +278,84 @@ describe("the packages of whisk.system", { skip }, () => {
     assert.equal(over.response.result.status.active, false);
   });
 
-  test("a paused feed is silent, and fires again once it is resumed", async () => {
-    await whisk.ok("trigger", "create", "paused", ...alarm("interval", "-p", "minutes", "0.02"));
+  const life = (kind: string, trigger: string, lifecycleEvent: string, more: object = {}): Promise<any> =>
+    whisk.invoke(`/whisk.system/alarms/${kind}`, {
+      lifecycleEvent,
+      triggerName: `/_/${trigger}`,
+      authKey: whisk.auth,
+      ...more,
+    });
+
+  test("a paused feed is silent and keeps its settings; resumed, it fires again as before", async () => {
+    const settings = ["-p", "minutes", "0.02", "-p", "trigger_payload", '{"n":1}'];
+    await whisk.ok("trigger", "create", "paused", ...alarm("interval", ...settings));
     await whisk.ok("rule", "create", "pausedRule", "paused", "/whisk.system/utils/echo");
-    const life = (lifecycleEvent: string, more: Record<string, unknown> = {}): Promise<unknown> =>
-      whisk.invoke("/whisk.system/alarms/interval", {
-        lifecycleEvent,
-        triggerName: "/_/paused",
-        authKey: whisk.auth,
-        ...more,
-      });
-    await life("PAUSE");
+    await eventually(
+      () => fires("paused"),
+      (all) => all.length > 0,
+    );
+    const { config } = await life("interval", "paused", "PAUSE");
     // One may have been on its way.
     await pause(700);
     const count = (await fires("paused")).length;
+    const read = await life("interval", "paused", "READ");
+    assert.deepEqual(read.config, config);
+    assert.deepEqual([read.config.minutes, read.config.trigger_payload], [0.02, { n: 1 }]);
+    assert.deepEqual([read.status.active, read.status.nextDue], [false, undefined]);
     await pause(2500);
     assert.equal((await fires("paused")).length, count);
-    await life("UNPAUSE", { minutes: 0.02 });
-    await eventually(
+    const resumed = Date.now();
+    assert.deepEqual((await life("interval", "paused", "UNPAUSE")).config, config);
+    const all = await eventually(
       () => fires("paused"),
-      (all) => all.length > count,
+      (seen) => seen.length > count,
     );
+    assert.deepEqual(all[0].response.result, { n: 1 });
+    assert.ok(all[all.length - count - 1].start >= resumed, "nothing of the pause is made up for");
+    assert.equal((await life("interval", "paused", "READ")).status.active, true);
     await whisk.ok("trigger", "delete", "paused");
+  });
+
+  test("feeds of each kind keep what they were made with through a pause, and may be resumed with other settings", async () => {
+    const date = "2099-01-01T00:00:00.000Z";
+    const made = {
+      alarm: { cron: "0 8 * * *", timezone: "Asia/Tokyo", stopDate: date, strict: true },
+      interval: { minutes: 90, startDate: date },
+      once: { date, deleteAfterFire: "rules" },
+    };
+    for (const [kind, settings] of Object.entries(made)) {
+      const name = `kept-${kind}`;
+      const parameters = Object.entries(settings).flatMap(([key, value]) => ["-p", key, String(value)]);
+      await whisk.ok("trigger", "create", name, ...alarm(kind, ...parameters));
+      for (const event of ["PAUSE", "pause", "UNPAUSE", "READ"]) {
+        const { config } = await life(kind, name, event);
+        assert.deepEqual({ ...config, ...settings }, config, `${kind} ${event}`);
+      }
+      assert.equal((await life(kind, name, "READ")).status.active, true);
+    }
+    await life("interval", "kept-interval", "PAUSE");
+    assert.equal((await life("interval", "kept-interval", "UNPAUSE", { minutes: 30 })).config.minutes, 30);
+    const { config, status } = await life("interval", "kept-interval", "READ");
+    assert.deepEqual([config.minutes, config.startDate === date, status.active], [30, false, true]);
+  });
+
+  test("what has no feed, or is over, cannot be paused, resumed or read", async () => {
+    const refused = async (error: RegExp, trigger: string, event: string): Promise<void> => {
+      const parameters = { lifecycleEvent: event, triggerName: `/_/${trigger}`, authKey: whisk.auth };
+      const file = whisk.file("life.json", JSON.stringify(parameters));
+      const ran = await whisk.wsk("action", "invoke", "/whisk.system/alarms/once", "--result", "--param-file", file);
+      assert.equal(ran.code, 502 - 256, event);
+      assert.match(ran.stdout + ran.stderr, error);
+    };
+    await whisk.ok("trigger", "create", "plain");
+    for (const event of ["PAUSE", "UNPAUSE", "READ", "DELETE"]) await refused(/does not exist/, "plain", event);
+    await refused(/unsupported lifecycleEvent STOP/, "plain", "STOP");
+    const date = new Date(Date.now() + 1500).toISOString();
+    await whisk.ok("trigger", "create", "missed", ...alarm("once", "-p", "date", date));
+    await life("once", "missed", "PAUSE");
+    await pause(1800);
+    await refused(/never due any more/, "missed", "UNPAUSE");
+    assert.equal((await life("once", "missed", "READ")).status.active, false);
   });
 
   test("what an alarm cannot be is an application error that names the field, and leaves no trigger", async () => {

@@ -375,6 +375,10 @@ describe("wsk against the platform", { skip }, () => {
     assert.deepEqual(await whisk.invoke("valhallaSamples/greeting", { name: "Odin" }), {
       payload: "Hello, Odin from Valhalla!",
     });
+    for (const name of ["samples/greeting", "valhallaSamples/greeting"])
+      await until(async () =>
+        assert.match(await whisk.ok("activation", "list", name), /[0-9a-f]{32} nodejs:20 .* guest\/greeting/),
+      );
     await whisk.ok("action", "create", "sorted", "--sequence", "/whisk.system/utils/split,/whisk.system/utils/sort");
     assert.deepEqual(await whisk.invoke("sorted", { payload: "b\nc\na" }), { length: 3, lines: ["a", "b", "c"] });
   });

@@ -1,4 +1,5 @@
 /** The APIs of namespaces, and the three web actions by which `wsk api` manages them. */
+import { asVirgaError } from "../../../core/errors.ts";
 import type { Json } from "../../../core/workflow/definition.ts";
 import type { Records } from "../../../ports/records.ts";
 import type { WhiskContext } from "../context.ts";
@@ -6,14 +7,20 @@ import { malformed, notFound, WhiskError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { sizeLimits } from "../limits.ts";
 import { readPage } from "../listing.ts";
-import type { QualifiedName } from "../names.ts";
+import { isEntityName, type QualifiedName } from "../names.ts";
 import type { Extension } from "../web/address.ts";
 import { exported, serve } from "../web/web-actions.ts";
 import {
   type ApiDocument,
   backendOf,
   findOperation,
+  hasOperation,
   importedApi,
+  type NewOperation,
+  type Operation,
+  readBasePath,
+  segmentsBelow,
+  segmentsOf,
   withOperation,
   withoutOperation,
 } from "./document.ts";
@@ -39,21 +46,25 @@ export async function manageApis(context: WhiskContext, exchange: Exchange, acti
 
 /** `path` is what stands behind `/api/`: `NAMESPACE/BASE/PATH`. */
 export async function serveApi(context: WhiskContext, exchange: Exchange, path: string): Promise<void> {
-  const slash = path.indexOf("/");
-  const namespace = slash < 0 ? path : path.slice(0, slash);
-  const rest = slash < 0 ? "/" : path.slice(slash);
-  let best: ApiDocument | undefined;
-  for (const api of await apisOf(context.records, namespace)) {
-    const base = api.basePath === "/" ? "" : api.basePath;
-    const isBelow = rest === base || rest.startsWith(`${base}/`);
-    if (isBelow && (best === undefined || best.basePath.length < api.basePath.length)) best = api;
-  }
-  if (best === undefined) throw notFound();
-  const below = rest.slice(best.basePath === "/" ? 0 : best.basePath.length) || "/";
-  const method = exchange.method === "HEAD" ? "GET" : exchange.method;
-  if (method === "OPTIONS" && findOperation(best, below, method) === undefined) return preflight(exchange);
-  const found = findOperation(best, below, method);
-  const backend = found && backendOf(found.operation);
+  const [namespace = "", ...segments] = segmentsOf(path) ?? [];
+  if (!isEntityName(namespace)) throw notFound();
+  const apis = (await apisOf(context.records, namespace))
+    .map((api) => ({ api, below: segmentsBelow(api, segments) }))
+    .filter((one): one is { api: ApiDocument; below: readonly string[] } => one.below !== undefined)
+    .sort((a, b) => b.api.basePath.length - a.api.basePath.length);
+  if (apis.length === 0) throw notFound();
+  // The API with the longest base path goes first; where it has nothing at the path, one that contains it may have.
+  const find = (method: string): Operation | undefined => {
+    for (const { api, below } of apis) {
+      const found = findOperation(api, below, method);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  const { method } = exchange;
+  const operation = find(method) ?? (method === "HEAD" ? find("GET") : undefined);
+  if (operation === undefined && method === "OPTIONS") return preflight(exchange);
+  const backend = operation && backendOf(operation);
   if (backend === undefined) throw new WhiskError(404, "No operation of the API is at this path for this method.");
   const called: QualifiedName = {
     namespace: backend.namespace === "_" ? namespace : backend.namespace,
@@ -62,60 +73,55 @@ export async function serveApi(context: WhiskContext, exchange: Exchange, path: 
   };
   await serve(context, exchange, await exported(context, called), {
     extension: backend.extension,
-    path: rest,
-    isTrusted: true,
+    path: `/${segments.join("/")}`,
+    isTrusted: called.namespace === namespace,
   });
 }
 
 async function create(context: WhiskContext, exchange: Exchange, namespace: string): Promise<void> {
-  const { apidoc } = await exchange.json(sizeLimits.payload);
-  const given = typeof apidoc === "string" ? (JSON.parse(apidoc) as Json) : apidoc;
-  if (!isObject(given ?? null)) throw malformed("apidoc is no object.");
-  const doc = given as Readonly<Record<string, Json>>;
-  const { swagger } = doc;
+  const { apidoc = null } = await exchange.json(sizeLimits.payload);
+  const given = typeof apidoc === "string" ? parsed(apidoc, "apidoc") : apidoc;
+  if (!isObject(given)) throw malformed("apidoc is no object.");
+  const { swagger } = given;
   let api: ApiDocument;
   if (swagger !== undefined && swagger !== "") {
-    api = importedApi(typeof swagger === "string" ? parsed(swagger) : swagger);
+    api = importedApi(typeof swagger === "string" ? parsed(swagger, "apidoc.swagger") : swagger);
+    await context.records.put(keyOf(namespace, api.basePath), api);
   } else {
-    const { gatewayBasePath, gatewayPath, gatewayMethod, apiName, action } = doc;
-    const {
-      name,
-      namespace: owner,
-      backendUrl,
-    } = (isObject(action ?? null) ? action : {}) as Readonly<Record<string, Json>>;
-    for (const [field, value] of Object.entries({
-      gatewayBasePath,
-      gatewayPath,
-      gatewayMethod,
-      "action.name": name,
-      "action.backendUrl": backendUrl,
-    })) {
-      if (typeof value !== "string" || value === "") throw malformed(`apidoc.${field} is missing.`);
-    }
-    const basePath = gatewayBasePath as string;
-    api = withOperation(await apiAt(context.records, namespace, basePath), {
-      basePath,
-      relPath: gatewayPath as string,
-      method: gatewayMethod as string,
-      ...(typeof apiName === "string" && apiName !== "" ? { title: apiName } : {}),
-      actionName: name as string,
-      actionNamespace: owner === "_" || typeof owner !== "string" ? namespace : owner,
-      backendUrl: (backendUrl as string).replace("/web/_/", `/web/${encodeURIComponent(namespace)}/`),
-      responseType: responseTypeOf(exchange),
-    });
+    const added = newOperation(given, exchange, namespace);
+    api = await change(context.records, namespace, added.basePath, (before) => withOperation(before, added));
   }
-  await context.records.put(keyOf(namespace, api.basePath), api);
   exchange.answer(200, valueOf(exchange, namespace, api));
 }
 
+function newOperation(doc: Readonly<Record<string, Json>>, exchange: Exchange, namespace: string): NewOperation {
+  const { apiName, action = null } = doc;
+  const { namespace: owner, ...target } = isObject(action) ? action : {};
+  const text = (from: Readonly<Record<string, Json>>, field: string, path = field): string => {
+    const value = from[field];
+    if (typeof value !== "string" || value === "") throw malformed(`apidoc.${path} is missing.`);
+    return value;
+  };
+  return {
+    basePath: readBasePath(text(doc, "gatewayBasePath")),
+    relPath: text(doc, "gatewayPath"),
+    method: text(doc, "gatewayMethod"),
+    ...(typeof apiName === "string" && apiName !== "" ? { title: apiName } : {}),
+    actionName: text(target, "name", "action.name"),
+    actionNamespace: owner === "_" || typeof owner !== "string" ? namespace : owner,
+    backendUrl: text(target, "backendUrl", "action.backendUrl").replace(
+      "/web/_/",
+      `/web/${encodeURIComponent(namespace)}/`,
+    ),
+    responseType: responseTypeOf(exchange),
+  };
+}
+
 async function list(context: WhiskContext, exchange: Exchange, namespace: string): Promise<void> {
-  const { query } = exchange;
-  const wanted = query.get("basepath");
+  const wanted = exchange.query.get("basepath") ?? "";
   const { skip, limit } = readPage(exchange);
-  // A name does as well as a base path.
   const all = await apisOf(context.records, namespace);
-  const found =
-    wanted === null ? all : all.filter(({ basePath, info }) => basePath === wanted || info.title === wanted);
+  const found = wanted === "" ? all : named(all, wanted);
   exchange.answer(200, {
     apis: found.slice(skip, skip + limit).map((api) => ({
       id: `API:${namespace}:${api.basePath}`,
@@ -125,28 +131,58 @@ async function list(context: WhiskContext, exchange: Exchange, namespace: string
   });
 }
 
-async function remove(context: WhiskContext, exchange: Exchange, namespace: string): Promise<void> {
+async function remove({ records }: WhiskContext, exchange: Exchange, namespace: string): Promise<void> {
   const { query } = exchange;
-  const wanted = query.get("basepath");
-  if (wanted === null) throw malformed("basepath is missing.");
-  const api = (await apisOf(context.records, namespace)).find(
-    ({ basePath, info }) => basePath === wanted || info.title === wanted,
-  );
-  if (api === undefined) throw new WhiskError(404, `API '${wanted}' does not exist.`);
-  const relPath = query.get("relpath");
-  const method = query.get("operation") ?? undefined;
-  const operations = relPath === null ? undefined : api.paths[relPath];
-  if (
-    relPath !== null &&
-    (operations === undefined || (method !== undefined && operations[method.toLowerCase()] === undefined))
-  ) {
-    throw new WhiskError(404, `API '${wanted}' has no operation ${method ?? ""} ${relPath}.`);
-  }
-  const left = relPath === null ? undefined : withoutOperation(api, relPath, method);
-  if (left === undefined) await context.records.delete(keyOf(namespace, api.basePath));
-  else await context.records.put(keyOf(namespace, api.basePath), left);
+  const wanted = query.get("basepath") ?? "";
+  if (wanted === "") throw malformed("basepath is missing.");
+  const relPath = query.get("relpath") ?? "";
+  const method = query.get("operation")?.toLowerCase() || undefined;
+  if (method !== undefined && relPath === "") throw malformed("relpath is missing: an operation is one of a path.");
+  const [api, ...others] = named(await apisOf(records, namespace), wanted);
+  const absent = new WhiskError(404, `API '${wanted}' does not exist.`);
+  if (api === undefined) throw absent;
+  if (others.length > 0)
+    throw new WhiskError(409, `Several APIs are called '${wanted}': name one of them by its base path.`);
+  await change(records, namespace, api.basePath, (before) => {
+    if (before === undefined) throw absent;
+    if (relPath === "") return undefined;
+    if (!hasOperation(before, relPath, method))
+      throw new WhiskError(404, `API '${wanted}' has no operation ${method ?? ""} ${relPath}.`);
+    return withoutOperation(before, relPath, method);
+  });
   exchange.answer(200, {});
 }
+
+/** A name does as well as a base path, where no API has that base path. */
+function named(apis: readonly ApiDocument[], wanted: string): readonly ApiDocument[] {
+  const basePath = wanted.replace(/(?<=.)\/+$/, "");
+  const at = apis.filter((api) => api.basePath === basePath);
+  return at.length > 0 ? at : apis.filter(({ info }) => info.title === wanted);
+}
+
+/** What `next` makes of the API, also where others change it at the same time; undefined removes it. */
+async function change<T extends ApiDocument | undefined>(
+  records: Records,
+  namespace: string,
+  basePath: string,
+  next: (before: ApiDocument | undefined) => T,
+): Promise<T> {
+  const key = keyOf(namespace, basePath);
+  for (let attempt = 1; ; attempt++) {
+    const kept = await records.get<ApiDocument>(key);
+    const after = next(kept?.value);
+    const expect = kept?.revision ?? 0;
+    try {
+      if (after === undefined) await records.delete(key, { expect });
+      else await records.put(key, after, { expect });
+      return after;
+    } catch (thrown) {
+      if (asVirgaError(thrown).code !== "conflict" || attempt === attempts) throw thrown;
+    }
+  }
+}
+
+const attempts = 16;
 
 function preflight(exchange: Exchange): void {
   const wanted = exchange.header("access-control-request-headers");
@@ -162,7 +198,7 @@ function preflight(exchange: Exchange): void {
 function valueOf(exchange: Exchange, namespace: string, api: ApiDocument): unknown {
   return {
     namespace,
-    gwApiUrl: `${exchange.origin}/api/${encodeURIComponent(namespace)}${api.basePath === "/" ? "" : api.basePath}`,
+    gwApiUrl: `${exchange.origin}/api/${encodeURIComponent(namespace)}${api.basePath === "/" ? "" : encodeURI(api.basePath)}`,
     gwApiActivated: true,
     tenantId: namespace,
     apidoc: api,
@@ -175,17 +211,11 @@ function responseTypeOf(exchange: Exchange): Extension {
   throw malformed(`the response type '${given}' is none of http, json, html, svg and text.`);
 }
 
-async function apiAt(records: Records, namespace: string, basePath: string): Promise<ApiDocument | undefined> {
-  return (await records.get<ApiDocument>(keyOf(namespace, basePath)))?.value;
-}
-
 async function apisOf(records: Records, namespace: string): Promise<ApiDocument[]> {
   return (await records.list<ApiDocument>(`${prefix}${namespace}/`)).map(({ value }) => value);
 }
 
 function keyOf(namespace: string, basePath: string): string {
-  if (!basePath.startsWith("/") || basePath.length > 256)
-    throw malformed("the base path does not begin with '/', or is too long.");
   return `${prefix}${namespace}/${encodeURIComponent(basePath)}`;
 }
 
@@ -194,11 +224,11 @@ export async function forgetApis(records: Records, namespace: string): Promise<v
   for (const { key } of await records.list(`${prefix}${namespace}/`)) await records.delete(key);
 }
 
-function parsed(text: string): Json {
+function parsed(text: string, field: string): Json {
   try {
     return JSON.parse(text) as Json;
   } catch (thrown) {
-    throw malformed(`apidoc.swagger is no JSON: ${(thrown as Error).message}`);
+    throw malformed(`${field} is no JSON: ${(thrown as Error).message}`);
   }
 }
 

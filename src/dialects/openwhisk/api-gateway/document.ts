@@ -40,10 +40,11 @@ export interface NewOperation {
   readonly responseType: Extension;
 }
 
-/** The API with one operation more, or another one in its place. */
+/** The API with one operation more, or another one in its place. Throws 400 for one that leads nowhere. */
 export function withOperation(before: ApiDocument | undefined, added: NewOperation): ApiDocument {
   const { basePath, relPath, method, title, responseType } = added;
   const verb = method.toLowerCase();
+  if (!methods.has(verb)) throw malformed(`'${method}' is no method: ${[...methods].join(", ")} are.`);
   const slash = added.actionName.lastIndexOf("/");
   const backend: Backend = {
     action: added.actionName.slice(slash + 1),
@@ -69,96 +70,183 @@ export function withOperation(before: ApiDocument | undefined, added: NewOperati
     info: { title: title ?? basePath, version: "1.0.0" },
     paths: {},
   };
-  return withAssembly({
+  const after: ApiDocument = {
     ...document,
     ...(title === undefined ? {} : { info: { ...document.info, title } }),
     paths: { ...document.paths, [relPath]: { ...document.paths[relPath], [verb]: operation } },
-  });
+  };
+  operationsOf(after.paths);
+  return withAssembly(after);
 }
 
-/** Without a path, or one of its methods; undefined where nothing is left. */
+/** Without a path, or one of its methods; undefined where no operation is left. */
 export function withoutOperation(
   before: ApiDocument,
   relPath: string,
   method: string | undefined,
 ): ApiDocument | undefined {
-  const { [relPath]: operations = {}, ...others } = before.paths;
-  const left =
-    method === undefined
-      ? {}
-      : Object.fromEntries(Object.entries(operations).filter(([verb]) => verb !== method.toLowerCase()));
-  const paths = Object.keys(left).length === 0 ? others : { ...others, [relPath]: left };
-  return Object.keys(paths).length === 0 ? undefined : withAssembly({ ...before, paths });
+  const paths: Record<string, Readonly<Record<string, Operation>>> = {};
+  for (const [path, operations] of Object.entries(before.paths)) {
+    const left = Object.entries(operations).filter(([verb]) => path !== relPath || (method ?? verb) !== verb);
+    if (left.some(([verb]) => methods.has(verb)) || path !== relPath) paths[path] = Object.fromEntries(left);
+  }
+  const after = { ...before, paths };
+  return Object.keys(paths).some((path) => hasOperation(after, path)) ? withAssembly(after) : undefined;
 }
 
-/** A whole API from a client's own document. Rejects with 400 where an operation leads nowhere. */
+/** Any at this path, or the one of a method. */
+export function hasOperation({ paths }: ApiDocument, relPath: string, method?: string): boolean {
+  if (!Object.hasOwn(paths, relPath)) return false;
+  return Object.keys(paths[relPath]!).some((verb) => methods.has(verb) && (method ?? verb) === verb);
+}
+
+/** A whole API from a client's own document. Throws 400 where that is none, or one of its operations leads nowhere. */
 export function importedApi(given: Json): ApiDocument {
   if (!isObject(given)) throw malformed("the API is no Swagger document.");
-  const { basePath = "/", info, paths } = given;
-  if (typeof basePath !== "string" || !basePath.startsWith("/")) throw malformed("basePath does not begin with '/'.");
-  if (!isObject(paths ?? null)) throw malformed("the API has no paths.");
-  const document = {
+  const { basePath, info = null, paths = null } = given;
+  if (basePath === undefined) throw malformed("the API has no basePath.");
+  if (!isObject(paths)) throw malformed("the API has no paths.");
+  const base = readBasePath(basePath);
+  const operations = operationsOf(paths);
+  if (operations.length === 0) throw malformed("the API has no operation.");
+  const named = new Map(Object.entries(paths) as [string, Record<string, Operation>][]);
+  for (const { path, verb, operation } of operations)
+    named.set(path, { ...named.get(path), [verb]: { operationId: `${verb}${path}`, ...operation } });
+  return withAssembly({
     swagger: "2.0",
     ...given,
-    basePath,
-    info: isObject(info ?? null) ? info : { title: basePath, version: "1.0.0" },
-  };
-  const api = document as unknown as ApiDocument;
-  for (const [path, operations] of Object.entries(api.paths)) {
-    for (const [method, operation] of Object.entries(operations)) {
-      if (!methods.has(method)) continue;
-      if (backendOf(operation) === undefined)
-        throw malformed(`the operation ${method} ${path} names no action under x-openwhisk.`);
-    }
-  }
-  const named = Object.entries(api.paths).map(([path, operations]) => [
-    path,
-    Object.fromEntries(
-      Object.entries(operations).map(([method, operation]) => [
-        method,
-        methods.has(method) ? { operationId: `${method}${path}`, ...operation } : operation,
-      ]),
-    ),
-  ]);
-  return withAssembly({ ...api, paths: Object.fromEntries(named) as ApiDocument["paths"] });
+    basePath: base,
+    info: { title: base, version: "1.0.0", ...(isObject(info) ? info : {}) },
+    paths: Object.fromEntries(named),
+  });
 }
+
+/** Without the slash at its end. Throws 400 for what is no base path. */
+export function readBasePath(given: Json): string {
+  if (typeof given !== "string") throw malformed("basePath is no text.");
+  checkPath(given, "basePath");
+  const base = given.replace(/\/+$/, "");
+  if (base.includes("{")) throw malformed("basePath cannot have parameters: only the paths below it can.");
+  if (encodeURIComponent(base).length > longestBasePath) throw malformed("basePath is too long.");
+  return base === "" ? "/" : base;
+}
+
+/** Of a document's paths. Throws 400 for one that leads nowhere, and for two that would answer the same requests. */
+function operationsOf(paths: object): { path: string; verb: string; operation: Operation }[] {
+  const seen = new Map<string, string>();
+  return Object.entries(paths).flatMap(([path, given]: [string, Json]) => {
+    if (path.startsWith("x-")) return [];
+    checkPath(path, "the path");
+    if (!isObject(given)) throw malformed(`the path ${path} has no operations.`);
+    return Object.entries(given).flatMap(([verb, operation]) => {
+      if (!methods.has(verb)) return [];
+      if (!isObject(operation) || backendOf(operation) === undefined)
+        throw malformed(`the operation ${verb} ${path} names no action under x-openwhisk.`);
+      const shape = `${verb} ${path.replaceAll(parameter, "{}")}`;
+      const twin = seen.get(shape);
+      if (twin !== undefined) throw malformed(`the operations ${verb} ${twin} and ${verb} ${path} are the same.`);
+      seen.set(shape, path);
+      return [{ path, verb, operation: operation }];
+    });
+  });
+}
+
+/** Of a base path, or a path below one, as it is written in documents: not percent-encoded. */
+function checkPath(path: string, what: string): void {
+  if (!path.startsWith("/")) throw malformed(`${what} '${path}' does not begin with '/'.`);
+  const text = path.replaceAll(parameter, "");
+  if (
+    path.length > longestPath ||
+    !path.isWellFormed() ||
+    /[\p{Cc}?#%{}\\]/u.test(text) ||
+    /\/\.\.?(?:\/|$)/.test(path)
+  )
+    throw malformed(`${what} '${path.slice(0, 256)}' cannot be one.`);
+}
+
+const longestBasePath = 256;
+const longestPath = 2048;
+/** Where a template leaves a segment, or a part of one, open. */
+const parameter = /\{[^{}/]+\}/g;
 
 /** Where an operation leads: by its `x-openwhisk`. */
 export function backendOf(operation: Operation): (Backend & { readonly extension: Extension }) | undefined {
-  const backend = operation["x-openwhisk"];
-  if (backend === undefined || typeof backend.url !== "string") return undefined;
-  const web = backend.url.indexOf("/api/v1/web/");
-  const address = web < 0 ? undefined : readWebAddress(backend.url.slice(web + "/api/v1/web/".length));
+  const { action, namespace, package: inPackage, url } = { ...operation["x-openwhisk"] } as Partial<Backend>;
+  if (typeof url !== "string") return undefined;
+  const web = url.indexOf("/api/v1/web/");
+  const address = web < 0 ? undefined : readWebAddress(url.slice(web + "/api/v1/web/".length));
   if (address === undefined) return undefined;
-  return {
-    action: backend.action ?? address.name,
-    namespace: backend.namespace ?? address.namespace,
-    package: backend.package ?? address.package ?? "default",
-    url: backend.url,
+  const backend = {
+    action: action ?? address.name,
+    namespace: namespace ?? address.namespace,
+    package: inPackage ?? address.package ?? "default",
+    url,
     extension: address.extension,
   };
+  return Object.values(backend).every((part) => typeof part === "string") ? backend : undefined;
 }
 
-export interface FoundOperation {
-  readonly operation: Operation;
-  /** The path without the base path. */
-  readonly template: string;
-}
-
-/** The operation for a path behind the base path: literal segments go before parameters. */
-export function findOperation(document: ApiDocument, path: string, method: string): FoundOperation | undefined {
-  const segments = path.split("/");
-  let best: (FoundOperation & { literals: number }) | undefined;
-  for (const [template, operations] of Object.entries(document.paths)) {
-    const operation = operations[method.toLowerCase()];
-    const parts = template.split("/");
-    if (operation === undefined || parts.length !== segments.length) continue;
-    const fits = parts.every((part, index) => (isParameter(part) ? segments[index] !== "" : part === segments[index]));
-    if (!fits) continue;
-    const literals = parts.filter((part) => !isParameter(part)).length;
-    if (best === undefined || literals > best.literals) best = { operation, template, literals };
+/** The decoded segments of a request's path; undefined where a percent sign begins no character. */
+export function segmentsOf(path: string): string[] | undefined {
+  try {
+    return path.split("/").map((segment) => decodeURIComponent(segment));
+  } catch {
+    return undefined;
   }
-  return best;
+}
+
+/** What stands behind the base path; undefined for a path that is not below it. */
+export function segmentsBelow({ basePath }: ApiDocument, segments: readonly string[]): readonly string[] | undefined {
+  const base = basePath === "/" ? [] : basePath.slice(1).split("/");
+  if (!base.every((part, index) => part === segments[index])) return undefined;
+  const below = segments.slice(base.length);
+  return below.length === 0 ? [""] : below;
+}
+
+/** The operation for the path behind the base path: the one that leaves least of it open, or leaves it open last. */
+export function findOperation(
+  { paths }: ApiDocument,
+  segments: readonly string[],
+  method: string,
+): Operation | undefined {
+  const verb = method.toLowerCase();
+  let best: { readonly operation: Operation; readonly openness: string } | undefined;
+  for (const [template, operations] of Object.entries(paths)) {
+    const operation = operations[verb];
+    if (operation === undefined) continue;
+    const openness = opennessOf(template.slice(1).split("/"), segments);
+    if (openness !== undefined && (best === undefined || openness < best.openness)) best = { operation, openness };
+  }
+  return best?.operation;
+}
+
+/** Text that is less for a template that is more specific; undefined where the template does not fit. */
+function opennessOf(template: readonly string[], segments: readonly string[]): string | undefined {
+  if (template.length !== segments.length) return undefined;
+  let open = 0;
+  let where = "";
+  for (const [index, part] of template.entries()) {
+    const texts = part.split(parameter);
+    if (!fits(texts, segments[index]!)) return undefined;
+    open += texts.length - 1;
+    where += texts.length === 1 ? "0" : texts.join("") === "" ? "2" : "1";
+  }
+  return `${String(open).padStart(4, "0")} ${where}`;
+}
+
+/** `texts` stand in the segment in this order, from its beginning to its end, with something between each two. */
+function fits(texts: readonly string[], segment: string): boolean {
+  const [first = "", ...others] = texts;
+  const last = others.pop();
+  if (last === undefined) return first === segment;
+  if (!segment.startsWith(first)) return false;
+  let at = first.length;
+  for (const text of others) {
+    const found = segment.indexOf(text, at + 1);
+    if (found < 0) return false;
+    at = found + text.length;
+  }
+  return segment.endsWith(last) && segment.length - last.length > at;
 }
 
 /** What gateways that execute such documents read, and clients show. */
@@ -187,7 +275,7 @@ function withAssembly(document: ApiDocument): ApiDocument {
 }
 
 function pathParameters(path: string): { parameters?: readonly unknown[] } {
-  const names = [...path.matchAll(/\{([^}]+)\}/g)].map(([, name]) => name);
+  const names = path.match(parameter)?.map((name) => name.slice(1, -1)) ?? [];
   if (names.length === 0) return {};
   return {
     parameters: names.map((name) => ({
@@ -198,10 +286,6 @@ function pathParameters(path: string): { parameters?: readonly unknown[] } {
       description: `Default description for '${name}'`,
     })),
   };
-}
-
-function isParameter(part: string): boolean {
-  return part.startsWith("{") && part.endsWith("}");
 }
 
 const methods = new Set(["get", "put", "post", "delete", "patch", "head", "options"]);

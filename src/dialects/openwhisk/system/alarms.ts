@@ -36,6 +36,15 @@ export async function serveAlarms(context: WhiskContext, exchange: Exchange, giv
       exchange.answer(200, shown(source));
       return;
     }
+    case "POST": {
+      const { active } = await exchange.json(sizeLimits.payload);
+      if (typeof active !== "boolean") throw malformed("active is neither true nor false.");
+      const source = await sources.get(own.namespace, own.name);
+      if (source === undefined) throw notFound();
+      // One that is resumed begins anew: what was due meanwhile does not fire.
+      exchange.answer(200, shown(await sources.put({ ...source, enabled: active })));
+      return;
+    }
     case "GET": {
       const source = await sources.get(own.namespace, own.name);
       if (source === undefined) throw notFound();
@@ -47,7 +56,7 @@ export async function serveAlarms(context: WhiskContext, exchange: Exchange, giv
       exchange.answer(200, {});
       return;
     default:
-      throw new WhiskError(405, "Alarms take GET, PUT and DELETE.");
+      throw new WhiskError(405, "Alarms take GET, PUT, POST and DELETE.");
   }
 }
 

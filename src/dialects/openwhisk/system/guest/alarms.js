@@ -2,22 +2,22 @@
 const http = require("http");
 const https = require("https");
 
-const methods = { CREATE: "PUT", UPDATE: "PUT", UNPAUSE: "PUT", READ: "GET", DELETE: "DELETE", PAUSE: "DELETE" };
+const methods = { CREATE: "PUT", UPDATE: "PUT", READ: "GET", DELETE: "DELETE", PAUSE: "POST", UNPAUSE: "POST" };
+/** What makes a timer, by the feed's kind. */
+const timers = { alarm: "cron", interval: "minutes", once: "date" };
 
 function main(params) {
   const { lifecycleEvent = "CREATE", triggerName, authKey, kind, ...settings } = params;
-  const method = methods[String(lifecycleEvent).toUpperCase()];
+  const event = String(lifecycleEvent).toUpperCase();
+  // Whoever resumes it with other settings changes it.
+  const method = event === "UNPAUSE" && settings[timers[kind]] !== undefined ? "PUT" : methods[event];
   if (method === undefined) return { error: `unsupported lifecycleEvent ${lifecycleEvent}` };
   if (!triggerName) return { error: "triggerName is missing: create the trigger with --feed" };
   const key = authKey || process.env.__OW_API_KEY;
   if (!key) return { error: "authKey is missing: create the trigger with --feed" };
   const name = String(triggerName).split("/").pop();
-  return ask(
-    method,
-    `/api/v1/alarms/${encodeURIComponent(name)}`,
-    key,
-    method === "PUT" ? { kind, ...settings } : undefined,
-  );
+  const bodies = { PUT: { kind, ...settings }, POST: { active: event === "UNPAUSE" } };
+  return ask(method, `/api/v1/alarms/${encodeURIComponent(name)}`, key, bodies[method]);
 }
 
 function ask(method, path, key, body) {
