@@ -239,7 +239,7 @@ export const functionSchema = z
     ...eventFields,
     environment: environment.optional(),
     secrets: names("Secrets of the namespace that become environment variables.").optional(),
-    network: z.enum(["host", "none"]).optional(),
+    network: z.enum(["host", "own", "none"]).optional(),
     public: z.boolean().optional().meta({ description: "True: the function's URL needs no token." }),
     cors: cors.optional(),
     labels: z.record(z.string(), z.string()).optional(),

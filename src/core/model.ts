@@ -23,7 +23,8 @@ export interface FunctionId {
  */
 export type Convention = "native" | "http" | "stdio" | (string & {});
 
-export type Network = "host" | "none";
+/** `own`: ports and loopback of its own, and a way out; `host`: those of the machine, shared; `none`: loopback alone. */
+export type Network = "host" | "own" | "none";
 
 /** What one instance may use, and how large one call may be. Enforced, not advisory. */
 export interface Limits {
@@ -197,6 +198,8 @@ export interface AsyncPolicy {
    * ended; only attempts that a crash cut off, or that found no instance, come again.
    */
   readonly retry?: "failures" | "interruptions";
+  /** Statuses of answers that come again; absent: those from 500 on. */
+  readonly retryStatuses?: readonly number[];
   /** Functions of the same namespace that receive the settled record (asynchronously). */
   readonly onSuccess?: string;
   readonly onFailure?: string;

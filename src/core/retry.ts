@@ -3,7 +3,8 @@ import type { AsyncPolicy } from "./model.ts";
 
 /** How one attempt of an asynchronous call ended. */
 export type AttemptOutcome =
-  | { readonly kind: "answered"; readonly status: number }
+  /** `retryAfterMs`: what it asks for by `Retry-After`. */
+  | { readonly kind: "answered"; readonly status: number; readonly retryAfterMs?: number }
   | { readonly kind: "failed"; readonly code: ErrorCode };
 
 export type NextStep =
@@ -23,7 +24,9 @@ export function nextStep(
   state: { readonly attempt: number; readonly ageMs: number; readonly random: number },
   policy: AsyncPolicy,
 ): NextStep {
-  if (outcome.kind === "answered" && outcome.status < 500) return { kind: "succeed" };
+  if (outcome.kind === "answered" && !comesAgain(outcome.status, policy)) {
+    return { kind: outcome.status < 500 ? "succeed" : "fail" };
+  }
   const code = outcome.kind === "failed" ? outcome.code : "function_error";
   const what = outcome.kind === "failed" ? outcome.code : `answered ${outcome.status}`;
   const counted = !neverRan.has(code);
@@ -32,7 +35,8 @@ export function nextStep(
   if (counted && state.attempt >= policy.maxAttempts) {
     return { kind: "bury", reason: `${what}, after ${state.attempt} of ${policy.maxAttempts} attempts`, code };
   }
-  const delayMs = retryDelayMs(state.attempt, policy, state.random);
+  const wishedMs = outcome.kind === "answered" ? (outcome.retryAfterMs ?? 0) : 0;
+  const delayMs = Math.max(retryDelayMs(state.attempt, policy, state.random), wishedMs);
   if (state.ageMs + delayMs > policy.maxAgeMs) {
     return {
       kind: "bury",
@@ -41,6 +45,11 @@ export function nextStep(
     };
   }
   return { kind: "retry", delayMs, counted };
+}
+
+/** Whether an answer of this status is a failed attempt. */
+export function comesAgain(status: number, { retryStatuses }: AsyncPolicy): boolean {
+  return retryStatuses === undefined ? status >= 500 : retryStatuses.includes(status);
 }
 
 /** Full jitter: uniform in [0, the exponential step), so that calls that failed together do not come back together. */

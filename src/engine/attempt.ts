@@ -1,6 +1,6 @@
 import { VirgaError, asVirgaError } from "../core/errors.ts";
 import type { AsyncResult, CallUsage, FunctionConfig, Invocation, InvocationStatus, Revision } from "../core/model.ts";
-import { type AttemptOutcome, nextStep } from "../core/retry.ts";
+import { type AttemptOutcome, comesAgain, nextStep } from "../core/retry.ts";
 import type { Blobs } from "../ports/blobs.ts";
 import type { Chance, Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
@@ -191,7 +191,9 @@ export class Attempt {
 
   #conclude(run: Run, answer: Ended): Promise<void> {
     const { status, error } = answer;
-    if (error !== undefined || (status ?? 200) >= 500) return this.#concludeFailure(run, answer);
+    const failed =
+      error !== undefined || (status ?? 200) >= 500 || comesAgain(status ?? 200, run.revision.config.async);
+    if (failed) return this.#concludeFailure(run, answer);
     const result = this.#result(answer);
     if (result instanceof Promise) return result.then((kept) => this.#succeed(run, answer, kept));
     return this.#succeed(run, answer, result);
@@ -206,7 +208,13 @@ export class Attempt {
     const policy = run.revision.config.async;
     const { error } = answer;
     const outcome: AttemptOutcome =
-      error === undefined ? { kind: "answered", status: answer.status ?? 200 } : { kind: "failed", code: error.code };
+      error === undefined
+        ? {
+            kind: "answered",
+            status: answer.status ?? 200,
+            retryAfterMs: retryAfterMs(answer.headers ?? [], this.#host.clock.now()),
+          }
+        : { kind: "failed", code: error.code };
     const state = { attempt: run.number, ageMs: await this.#age(run), random: chance.random() };
     const step = nextStep(outcome, state, policy);
     const once = policy.delivery === "at-most-once";
@@ -342,6 +350,15 @@ function underPolicy(revision: Revision, policy: AsyncMessage["policy"]): Revisi
 
 function interrupted(): VirgaError {
   return new VirgaError("attempt_interrupted", "The platform stopped while the call ran; it is not run twice");
+}
+
+/** Whole seconds, or a date (RFC 9110 section 10.2.3); a day at most. */
+function retryAfterMs(headers: readonly string[], now: number): number {
+  const at = headers.findIndex((name, index) => index % 2 === 0 && name.toLowerCase() === "retry-after");
+  if (at < 0) return 0;
+  const text = headers[at + 1] ?? "";
+  const wished = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
+  return Number.isFinite(wished) ? Math.max(0, Math.min(wished, 86_400_000)) : 0;
 }
 
 /** It was told to end before it had begun. */

@@ -80,7 +80,7 @@ export type FunctionSettings = {
 export interface DeployRequest extends FunctionId {
   /** Digest of a source archive in the blob store. Absent: the code of the newest revision stays, settings change. */
   readonly source?: string;
-  /** Digests of archives in the blob store that are unpacked over the source, in this order. Absent: those of the newest revision, where its code stays. */
+  /** Digests of archives in the blob store that are unpacked over the source, in this order; 16 at most. Absent: those of the newest revision, where its code stays. */
   readonly layers?: readonly string[];
   readonly settings: FunctionSettings;
   readonly tag?: string;
@@ -258,6 +258,12 @@ export interface PoolView {
   /** The newest scaling decisions of a function with their reasons, newest first. */
   decisions(id: FunctionId): { at: number; from: number; to: number; reason: string }[];
   memory(): { usedMb: number; budgetMb: number };
+  /** Processors in use, measured over a fifth of a second, and memory, of all instances of a function. */
+  usage(id: FunctionId): Promise<{ cpu: number; memoryBytes: number }>;
+  /** Instances that there should be without a call. */
+  wanted(id: FunctionId): number;
+  /** Sets the number by hand, where the function's policy is `openfaas`; else, and where there is no such function, false. */
+  scale(id: FunctionId, instances: number): Promise<boolean>;
 }
 
 /** Invocation records. */

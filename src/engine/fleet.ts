@@ -82,7 +82,7 @@ export class Fleet {
     if (this.machine.draining) throw shuttingDown();
     const open = this.#open;
     if (open.length > 0) {
-      const worker = open[open.length - 1]!;
+      const worker = this.target === undefined ? open[open.length - 1]! : leastBusy(open);
       this.load?.arrive(this.machine.clock.monotonic());
       if (this.habit?.idle === true) this.habit.called(this.machine.clock.monotonic(), false);
       this.#admit(worker, call);
@@ -238,4 +238,13 @@ export class Fleet {
 
 export function shuttingDown(): VirgaError {
   return new VirgaError("unavailable", "The platform is shutting down", { fix: "Call again in a moment." });
+}
+
+/** Where a policy sets the number, calls are shared out: it measures what each has. Of equals the one used last. */
+function leastBusy(open: readonly Worker[]): Worker {
+  let found = open[open.length - 1]!;
+  for (let index = open.length - 2; index >= 0 && found.calls.size > 0; index--) {
+    if (open[index]!.calls.size < found.calls.size) found = open[index]!;
+  }
+  return found;
 }

@@ -9,7 +9,7 @@ import type { Verdict } from "../core/scaling/verdict.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { Instance } from "../ports/runtime.ts";
-import type { ExitReport } from "../ports/sandbox.ts";
+import type { ExitReport, ProgramUsage } from "../ports/sandbox.ts";
 import type { Functions, History, InstanceView, PoolView, Secrets } from "./engine.ts";
 import { Fleet, type Machine, shuttingDown } from "./fleet.ts";
 import { Crowd } from "./crowd.ts";
@@ -25,7 +25,7 @@ import { retireGraceMs, Worker } from "./worker.ts";
 
 export interface PoolOptions extends Omit<StarterOptions, "secrets"> {
   readonly secrets: Pick<Secrets, "reveal" | "onChange">;
-  readonly functions: Pick<Functions, "onChange" | "revision">;
+  readonly functions: Pick<Functions, "onChange" | "revision" | "get">;
   readonly history: Pick<History, "logged">;
   readonly clock: Clock;
   readonly log: Log;
@@ -343,6 +343,42 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
 
   decisions(id: FunctionId): { at: number; from: number; to: number; reason: string }[] {
     return this.#scalingLog.newestFirst(id);
+  }
+
+  async usage(id: FunctionId): Promise<{ cpu: number; memoryBytes: number }> {
+    const workers = this.#fleets.of(id).flatMap((fleet) => [...fleet.workers]);
+    const look = (): Promise<ProgramUsage>[] => workers.map((worker) => worker.instance.usage());
+    const began = this.clock.monotonic();
+    const before = await Promise.allSettled(look());
+    if (workers.length > 0) await new Promise<void>((resolve) => this.clock.after(usageLookMs, resolve));
+    const after = await Promise.allSettled(look());
+    const passedMs = Math.max(1, this.clock.monotonic() - began);
+    let [cpuMicros, memoryBytes] = [0, 0];
+    for (const [index, late] of after.entries()) {
+      const early = before[index]!;
+      // One that is gone meanwhile uses nothing any more.
+      if (late.status !== "fulfilled" || early.status !== "fulfilled") continue;
+      cpuMicros += Math.max(0, late.value.cpuMicros - early.value.cpuMicros);
+      memoryBytes += late.value.memoryBytes;
+    }
+    return { cpu: cpuMicros / 1000 / passedMs, memoryBytes };
+  }
+
+  wanted(id: FunctionId): number {
+    let wanted = 0;
+    for (const fleet of this.#fleets.of(id)) if (fleet.serving) wanted += fleet.target ?? fleet.min;
+    return wanted;
+  }
+
+  async scale(id: FunctionId, instances: number): Promise<boolean> {
+    const state = await this.#options.functions.get(id);
+    let isSet = false;
+    for (const { revision: number, weight } of state?.traffic ?? []) {
+      const revision = weight > 0 ? await this.#options.functions.revision(id, number) : undefined;
+      if (revision !== undefined && !this.draining)
+        isSet = this.#scaler.set(this.fleetOf(revision), instances) || isSet;
+    }
+    return isSet;
   }
 
   memory(): { usedMb: number; budgetMb: number } {
@@ -746,4 +782,5 @@ const emptyTickMs = 5000;
 /** How long the habits of a function without instances are remembered. */
 const forgetAfterMs = 60_000;
 /** Links give a dead program's last bytes a tenth of this. */
+const usageLookMs = 200;
 const lastWordsMs = 1000;

@@ -63,6 +63,17 @@ export class Scaler {
     this.#decide(fleet, fleet.autoscaler, now);
   }
 
+  /** Somebody sets the number of its instances by hand; false where its policy knows no such thing. */
+  set(fleet: Fleet, instances: number): boolean {
+    this.follow(fleet, false);
+    const { autoscaler } = fleet;
+    if (autoscaler?.ask === undefined) return false;
+    const now = this.#pool.clock.monotonic();
+    autoscaler.ask(now, instances);
+    this.#decide(fleet, autoscaler, now);
+    return true;
+  }
+
   /** Its traffic is gone: demand alone says what it has left to do. */
   forget(fleet: Fleet): void {
     this.#awake.delete(fleet);

@@ -123,12 +123,13 @@ const functionSettings = z
         maxBackoffMs: whole(0, oneDayMs),
         delivery: z.enum(["at-least-once", "at-most-once"]),
         retry: z.enum(["failures", "interruptions"]),
+        retryStatuses: z.array(whole(100, 599)).max(64, "has more than 64 entries"),
         onSuccess: name,
         onFailure: name,
       })
       .partial()
       .optional(),
-    network: z.enum(["host", "none"]).optional(),
+    network: z.enum(["host", "own", "none"]).optional(),
     public: z.boolean().optional(),
     cors: z
       .strictObject({

@@ -151,11 +151,13 @@ export class StemCells {
       this.#nursery.giveBack(kind.memoryMb);
       kind.failures++;
       kind.notBefore = clock.monotonic() + startBackoffMs(kind.failures + 3);
-      log.warn("a prewarmed instance could not start", {
-        runtime,
-        failures: kind.failures,
-        error: asVirgaError(thrown),
-      });
+      // One that the end of the platform overtook has not failed.
+      if (!this.#closed)
+        log.warn("a prewarmed instance could not start", {
+          runtime,
+          failures: kind.failures,
+          error: asVirgaError(thrown),
+        });
     } finally {
       kind.starting--;
       this.refill();

@@ -133,7 +133,7 @@ export class Exchange implements InvocationSink {
     if (this.done) return;
     const headers = this.#platformHeaders(invocation);
     this.#settle(error.status);
-    refuse(this.response, this.owner ? error : withoutInternals(error), headers);
+    this.refuseWith(error, headers);
     if (!this.request.complete) linger(this.request, this.#port.clock);
   }
 
@@ -184,10 +184,7 @@ export class Exchange implements InvocationSink {
   /** False where the function's headers were none: the error has then been answered. */
   #writeHead(length: number, invocation: string | undefined, coldStart: boolean): boolean {
     const { status, headers } = this.#head as AnswerHead;
-    headers.push("x-request-id", this.requestId, "traceparent", this.traceparent);
-    if (invocation !== undefined) headers.push("x-virga-invocation", invocation);
-    if (coldStart) headers.push("x-virga-cold-start", "1");
-    if (this.cors !== undefined) headers.push(...this.cors);
+    this.sign(headers, invocation, coldStart);
     // A 204 has no length at all; that of a 304, or of an answer to HEAD, is only known from the function.
     if (length >= 0 && status !== 204 && (length > 0 || !this.#bodiless))
       headers.push("content-length", String(length));
@@ -206,12 +203,28 @@ export class Exchange implements InvocationSink {
     }
   }
 
-  #platformHeaders(invocation: string | undefined): string[] {
-    const headers = ["x-request-id", this.requestId];
+  /** The platform's own headers. A dialect has others. */
+  protected sign(headers: string[], invocation: string | undefined, coldStart: boolean): void {
+    headers.push("x-request-id", this.requestId);
     if (this.traceparent !== "") headers.push("traceparent", this.traceparent);
-    const id = invocation ?? this.handle?.id;
-    if (id !== undefined) headers.push("x-virga-invocation", id);
+    if (invocation !== undefined) headers.push("x-virga-invocation", invocation);
+    if (coldStart) headers.push("x-virga-cold-start", "1");
     if (this.cors !== undefined) headers.push(...this.cors);
+  }
+
+  /** An error's answer. A dialect has other texts. */
+  protected refuseWith(error: VirgaError, headers: string[]): void {
+    refuse(this.response, this.owner ? error : withoutInternals(error), headers);
+  }
+
+  /** It is answered, or its client has left (499). */
+  protected settled(status: number): void {
+    this.#port.metrics.request("function", status);
+  }
+
+  #platformHeaders(invocation: string | undefined): string[] {
+    const headers: string[] = [];
+    this.sign(headers, invocation ?? this.handle?.id, false);
     return headers;
   }
 
@@ -225,7 +238,7 @@ export class Exchange implements InvocationSink {
   #settle(status: number): void {
     this.done = true;
     this.#held = false;
-    this.#port.metrics.request("function", status);
+    this.settled(status);
   }
 }
 

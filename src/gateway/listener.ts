@@ -9,6 +9,8 @@ export interface ListenerOptions {
   readonly host: string;
   /** 0 is any free port. */
   readonly port: number;
+  /** A socket in the file system in their place, for every user of the host. */
+  readonly path?: string;
   /** Answers one request; never throws. */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
   /** A WebSocket handshake. Absent: such a request is an ordinary one. */
@@ -58,12 +60,13 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   return open(server, options);
 }
 
-async function open(server: Server, { host, port, clock, draining }: ListenerOptions): Promise<Listener> {
+async function open(server: Server, { host, port, path, clock, draining }: ListenerOptions): Promise<Listener> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port)));
-    server.listen(port, host, resolve);
+    if (path === undefined) server.listen(port, host, resolve);
+    else server.listen({ path, readableAll: true, writableAll: true }, resolve);
   });
-  const address = server.address() as AddressInfo;
+  const address = path === undefined ? (server.address() as AddressInfo) : { address: path, port: 0 };
   // The server forgets a connection that is upgraded.
   const upgraded = new Set<Duplex>();
   server.on("upgrade", (_request, socket: Duplex) => {

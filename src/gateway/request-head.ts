@@ -62,7 +62,8 @@ export function readHead(request: IncomingMessage): RequestHead {
   }
   // Without a valid `traceparent`, `tracestate` must not be handed on (Trace Context, section 3.3).
   if (head.traceparent !== undefined && tracestate !== undefined) head.headers.push("tracestate", tracestate);
-  if (connection !== undefined && connection.length > 10) dropNamed(head.headers, connection);
+  if (connection !== undefined && connection !== "keep-alive" && connection !== "close")
+    dropNamed(head.headers, connection);
   return head;
 }
 

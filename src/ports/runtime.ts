@@ -1,6 +1,6 @@
 import type { VirgaError } from "../core/errors.ts";
 import type { FunctionConfig, LogLine } from "../core/model.ts";
-import type { ExitReport, ProgramUsage, Sandbox } from "./sandbox.ts";
+import type { ExitReport, Mount, ProgramUsage, Sandbox } from "./sandbox.ts";
 
 /** What turns a folder of code into a running program. One folder in `runtimes/` each. */
 export interface Runtime {
@@ -26,6 +26,16 @@ export interface Runtime {
    */
   start(request: StartRequest): Promise<Instance>;
   readonly prewarm: boolean;
+  /** What builds in this language need when somebody else runs them. Rejects with `runtime_unavailable`. Absent: what lies in `/usr`. */
+  toolchain?(): Promise<Toolchain>;
+}
+
+/** Programs of this host for builds in a sandbox. */
+export interface Toolchain {
+  /** Folders inside, to stand first on the PATH. */
+  readonly path: readonly string[];
+  readonly mounts: readonly Mount[];
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 export interface Detection {

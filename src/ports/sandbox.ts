@@ -38,6 +38,8 @@ export interface Enforcement {
   readonly filesystem: Guarantee;
   readonly processIsolation: Guarantee;
   readonly networkNone: Guarantee;
+  /** `network: own` has ports of its own, and a way out. */
+  readonly networkOwn: Guarantee;
   readonly systemCalls: Guarantee;
   readonly ownUser: Guarantee;
   /** For each that is not `enforced`: why, and the command that would make it hold. */

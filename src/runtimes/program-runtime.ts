@@ -6,7 +6,14 @@ import { ActionLoopInstance } from "../links/actionloop/index.ts";
 import { DeferredInstance } from "../links/deferred-instance.ts";
 import { ExecInstance } from "../links/exec/index.ts";
 import { HttpInstance, InitRunInstance } from "../links/http/index.ts";
-import type { BuildRequest, Detection, Instance, Runtime, StartRequest } from "../ports/runtime.ts";
+import type {
+  BuildRequest,
+  Detection,
+  Instance,
+  Runtime,
+  StartRequest,
+  Toolchain as HostToolchain,
+} from "../ports/runtime.ts";
 import type { Mount } from "../ports/sandbox.ts";
 
 /** What is peculiar to a language whose code becomes a program of its own. */
@@ -21,6 +28,8 @@ export interface Toolchain {
   build(request: BuildRequest): Promise<void>;
   /** The program; `root` is the code's folder inside the sandbox. */
   command(root: string, config: FunctionConfig): readonly string[];
+  /** For builds that somebody else runs. */
+  toolchain?(): Promise<HostToolchain>;
   /** What of the host it needs beside the system's folders. */
   readonly mounts?: readonly Mount[];
   readonly environment?: Readonly<Record<string, string>>;
@@ -39,6 +48,7 @@ export function programRuntime(toolchain: Toolchain): Runtime {
     versions: () => toolchain.versions(),
     detect: (directory) => toolchain.detect(directory),
     fingerprint: () => toolchain.fingerprint(),
+    ...(toolchain.toolchain === undefined ? {} : { toolchain: () => toolchain.toolchain!() }),
 
     async build(request) {
       const { convention } = request.config;

@@ -100,6 +100,31 @@ export function describeEnclosure(
       server.close();
     });
 
+    test("with a network of its own a program has every port for itself, and a way out to the host", async (t) => {
+      if (sandbox.enforces.networkOwn !== "enforced") {
+        t.skip("needs slirp4netns");
+        return;
+      }
+      const server = createServer((socket) => void socket.end("the host\n")).listen(0, "127.0.0.1");
+      await new Promise((resolve) => server.once("listening", resolve));
+      try {
+        const { port } = server.address() as AddressInfo;
+        const script = `
+        import os, socket, time
+        own = socket.create_server(("127.0.0.1", 3000))
+        print(socket.create_connection(("host.virga.internal", ${port})).recv(100).decode(), end="")
+        try: socket.create_connection(("127.0.0.1", ${port}))
+        except ConnectionRefusedError: print("not on its loopback")
+        time.sleep(0.3)`;
+        const python = ["/usr/bin/python3", "-c", script.replaceAll("\n        ", "\n")];
+        const both = [1, 2].map(() => runCommand(sandbox, python, { network: "own" }));
+        for (const { stdout, stderr } of await Promise.all(both))
+          assert.equal(stdout + stderr, "the host\nnot on its loopback\n");
+      } finally {
+        server.close();
+      }
+    });
+
     test("each program is a host user of its own", { skip: asRoot ? false : "needs root" }, async () => {
       const programs = await Promise.all([1, 2, 3].map(() => sandbox.start(specOf("sleep 5"))));
       programs.forEach(drop);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { defaultAsync } from "../../src/core/defaults.ts";
-import { nextStep, retryDelayMs } from "../../src/core/retry.ts";
+import { comesAgain, nextStep, retryDelayMs } from "../../src/core/retry.ts";
 
 const first = { attempt: 1, ageMs: 0, random: 0.5 };
 
@@ -41,4 +41,35 @@ test("an attempt that never reached user code is not counted, but time goes on",
     const old = nextStep({ kind: "failed", code }, { ...last, ageMs: defaultAsync.maxAgeMs }, defaultAsync);
     assert.equal(old.kind === "bury" && old.code, "too_old");
   }
+});
+
+test("a list of statuses says which answers come again, and no other does", () => {
+  const policy = { ...defaultAsync, retryStatuses: [429, 502] };
+  const stepOf = (status: number, attempt = 1) => nextStep({ kind: "answered", status }, { ...first, attempt }, policy);
+  assert.deepEqual(stepOf(429), { kind: "retry", delayMs: 250, counted: true });
+  assert.deepEqual(stepOf(502), { kind: "retry", delayMs: 250, counted: true });
+  assert.deepEqual(stepOf(200), { kind: "succeed" });
+  assert.deepEqual(stepOf(404), { kind: "succeed" });
+  assert.deepEqual(stepOf(500), { kind: "fail" });
+  assert.deepEqual(stepOf(429, 3), {
+    kind: "bury",
+    reason: "answered 429, after 3 of 3 attempts",
+    code: "function_error",
+  });
+  assert.deepEqual(
+    [200, 429, 499, 500].map((status) => comesAgain(status, defaultAsync)),
+    [false, false, false, true],
+  );
+  assert.equal(comesAgain(500, { ...defaultAsync, retryStatuses: [] }), false);
+  // What it did not answer is no matter of statuses.
+  assert.equal(nextStep({ kind: "failed", code: "function_crashed" }, first, policy).kind, "retry");
+});
+
+test("Retry-After is the least pause, and cannot outlive the call", () => {
+  const stepOf = (retryAfterMs: number) =>
+    nextStep({ kind: "answered", status: 503, retryAfterMs }, first, defaultAsync);
+  assert.deepEqual(stepOf(100), { kind: "retry", delayMs: 250, counted: true });
+  assert.deepEqual(stepOf(600_000), { kind: "retry", delayMs: 600_000, counted: true });
+  const late = stepOf(defaultAsync.maxAgeMs + 1);
+  assert.equal(late.kind === "bury" && late.code, "too_old");
 });

@@ -5,7 +5,7 @@ import { defaultPolicySettings } from "../../src/core/defaults.ts";
 import type { OpenFaasSettings } from "../../src/core/model.ts";
 import { decideCpu } from "../../src/core/scaling/cpu.ts";
 import { Metrics, type Sample } from "../../src/core/scaling/metrics.ts";
-import { decideOpenFaas, initialOpenFaasState } from "../../src/core/scaling/openfaas.ts";
+import { askOpenFaas, decideOpenFaas, initialOpenFaasState } from "../../src/core/scaling/openfaas.ts";
 import { decideQueue } from "../../src/core/scaling/queue.ts";
 import { Series } from "../../src/core/scaling/series.ts";
 import { decideTowards, surplus } from "../../src/core/scaling/target.ts";
@@ -100,6 +100,51 @@ describe("openfaas", () => {
     assert.deepEqual([ask(0, { ready: 1 }), ask(58, { ready: 1 }), ask(60, { ready: 1 }), ask(62, {})], [1, 1, 0, 0]);
     assert.equal(ask(64, { waiting: 1 }), 1);
     assert.equal(ask(66, { ready: 1 }), 1);
+  });
+
+  test("a number set by hand is a floor until it is set anew; zero holds until a call comes", () => {
+    const settings = { ...defaultPolicySettings.openfaas, type: "capacity" as const, target: 1, proportion: 1 };
+    const metrics = new Metrics(45 * second);
+    let state = initialOpenFaasState(1, 0);
+    let at = 0;
+    const ask = (
+      change: { asked?: number; max?: number; min?: number; zero?: boolean },
+      busy: Partial<typeof nobody> = {},
+    ) => {
+      const { asked, min = 1, max = 20, zero = false } = change;
+      at += 2;
+      if (asked !== undefined) state = askOpenFaas(state, at * second, asked);
+      metrics.record(at * second, { ...quiet, concurrency: busy.running ?? 0, requests: busy.running ?? 0 });
+      const standing = { ...nobody, ...busy };
+      const decision = decideOpenFaas(
+        { ...settings, zero, zeroAfterMs: 60 * second },
+        state,
+        metrics,
+        standing,
+        { min, max },
+        at * second,
+      );
+      ({ state } = decision);
+      return decision.verdict.desired;
+    };
+    assert.deepEqual([ask({ asked: 3 }), ask({})], [3, 3]);
+    // Above it load decides; below it nothing does.
+    assert.equal(ask({}, { running: 5 }), 5);
+    at += 60;
+    assert.equal(ask({}), 3);
+    assert.deepEqual([ask({ asked: 2 }), ask({})], [2, 2]);
+    // It may be beyond the maximum, which bounds load alone, and where nothing scales.
+    assert.equal(ask({ asked: 7, max: 5 }), 7);
+    assert.equal(ask({ min: 2, max: 2 }), 7);
+    assert.deepEqual([ask({ asked: 0 }, { running: 1 }), ask({})], [0, 0]);
+    assert.equal(ask({}, { waiting: 1 }), 1);
+    at += 60;
+    assert.equal(ask({}), 1, "the zero is forgotten");
+    // From zero, too, where it had long been; after its time without a call it goes there again, and the number is forgotten.
+    at += 60;
+    assert.equal(ask({ min: 0, zero: true }), 0);
+    assert.deepEqual([ask({ asked: 3, min: 0, zero: true }), ((at += 60), ask({ min: 0, zero: true }))], [3, 0]);
+    assert.equal(ask({ min: 0, zero: true }, { waiting: 1 }), 1);
   });
 
   test("step: a fifth of the maximum at a time while more than 5 calls per second come, then straight to the minimum", () => {

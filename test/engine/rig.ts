@@ -61,6 +61,7 @@ export function revisionOf(settings: RevisionSettings = {}): Revision {
 /** The registry as far as the call path asks it. */
 export class FakeFunctions {
   readonly #revisions = new Map<string, Revision[]>();
+  readonly #states = new Map<string, FunctionState>();
   readonly #listeners = new Set<(id: FunctionId, state: FunctionState | undefined) => void>();
 
   deploy(revision: Revision): Revision {
@@ -102,7 +103,14 @@ export class FakeFunctions {
     return () => this.#listeners.delete(listener);
   }
 
+  get({ namespace, name }: FunctionId): Promise<FunctionState | undefined> {
+    return Promise.resolve(this.#states.get(`${namespace}/${name}`));
+  }
+
   #tell(id: FunctionId, state: FunctionState | undefined): void {
+    const key = `${id.namespace}/${id.name}`;
+    if (state === undefined) this.#states.delete(key);
+    else this.#states.set(key, state);
     for (const listener of this.#listeners) listener(id, state);
   }
 }

@@ -275,6 +275,9 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
       prewarmed: () => [{ runtime: "node", memoryMb: 256, ready: 2, starting: 0 }],
       decisions: () => [{ at: 1, from: 0, to: 1, reason: "a call waits" }],
       memory: () => ({ usedMb: 512, budgetMb: 4096 }),
+      usage: () => Promise.resolve({ cpu: 0, memoryBytes: 0 }),
+      wanted: () => 0,
+      scale: () => Promise.resolve(false),
     },
     usage: { days: async () => [] },
     secrets: {

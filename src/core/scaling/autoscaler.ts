@@ -5,7 +5,7 @@ import { type Expression, decideExpression, parseExpression } from "./expression
 import { decideKpa, initialKpaState, type KpaState, type KpaTarget, kpaTarget, panicWindowMs } from "./kpa.ts";
 import { initialActivity, type KpaActivity, settleKpaScale } from "./kpa-zero.ts";
 import { Metrics, type Sample } from "./metrics.ts";
-import { decideOpenFaas, initialOpenFaasState, type OpenFaasState } from "./openfaas.ts";
+import { askOpenFaas, decideOpenFaas, initialOpenFaasState, type OpenFaasState } from "./openfaas.ts";
 import type { RecentMaximum } from "./recent-maximum.ts";
 import { parseSchedule, type Schedule, scheduledFloor } from "./schedule.ts";
 import { bounded, seconds, type Standing, type Verdict } from "./verdict.ts";
@@ -30,6 +30,8 @@ export interface Autoscaler {
   /** Calls have come while nothing was wanted: they are known at once, not at the end of the second. */
   poke(now: number): void;
   decide(moment: Moment, standing: Standing): Verdict;
+  /** Somebody sets the number by hand. Absent where the policy knows no such thing. */
+  ask?(now: number, instances: number): void;
   /** True: with no instance and no call it decides as it did, until a call comes. */
   sleeps(now: number): boolean;
 }
@@ -148,6 +150,10 @@ class OpenFaasAutoscaler implements Autoscaler {
 
   poke(): void {
     // Those who wait are seen by `decide` itself.
+  }
+
+  ask(now: number, instances: number): void {
+    this.#state = askOpenFaas(this.#state, now, instances);
   }
 
   decide({ now }: Moment, standing: Standing): Verdict {

@@ -12,6 +12,8 @@ export interface OpenFaasState {
   /** `step`: since when the rate has been too high, and when the last step was. */
   readonly highSince: number | undefined;
   readonly steppedAt: number | undefined;
+  /** Set by hand; a floor until it is set anew, zero until the next call. */
+  readonly asked: number | undefined;
 }
 
 export interface OpenFaasBounds {
@@ -20,7 +22,12 @@ export interface OpenFaasBounds {
 }
 
 export function initialOpenFaasState(ready: number, now: number): OpenFaasState {
-  return { recommended: [], desired: ready, usedAt: now, highSince: undefined, steppedAt: undefined };
+  return { recommended: [], desired: ready, usedAt: now, highSince: undefined, steppedAt: undefined, asked: undefined };
+}
+
+/** Somebody sets the number by hand, which counts as a use: it does not go to zero for what was before. */
+export function askOpenFaas(state: OpenFaasState, now: number, instances: number): OpenFaasState {
+  return { ...state, asked: instances, usedAt: now };
 }
 
 /**
@@ -47,17 +54,26 @@ export function decideOpenFaas(
   const busy = standing.running > 0 || standing.waiting > 0 || metrics.of("requests").latest > 0;
   const usedAt = busy ? now : before.usedAt;
   const idleMs = now - usedAt;
-  const state = { ...before, usedAt };
+  // What runs finishes where it is; what waits came since.
+  const asked = before.asked === 0 && standing.waiting > 0 ? undefined : before.asked;
+  const state = { ...before, usedAt, asked };
+  if (asked === 0) return settled(state, 0, ["it was set to 0"]);
   if (zero && bounds.min === 0 && idleMs >= zeroAfterMs) {
-    return settled(state, 0, [`no call for ${seconds(idleMs)}`], { highSince: undefined, steppedAt: undefined });
+    return settled(state, 0, [`no call for ${seconds(idleMs)}`], {
+      highSince: undefined,
+      steppedAt: undefined,
+      asked: undefined,
+    });
   }
   // Under load it has one at least; before the first call a function that may be at zero stays there.
-  const min = before.desired === 0 && zero && !busy ? bounds.min : Math.max(1, bounds.min);
-  if (bounds.min === bounds.max) return settled(state, bounds.max, ["min equals max: it does not scale"]);
+  const rested = before.desired === 0 && zero && !busy;
+  const min = asked ?? (rested ? bounds.min : Math.max(1, bounds.min));
+  const max = Math.max(bounds.max, min);
+  if (bounds.min === bounds.max) return settled(state, asked ?? max, ["min equals max: it does not scale"]);
   const { type } = settings;
   return type === "step"
-    ? step(settings, state, metrics, { min, max: bounds.max }, now)
-    : proportional({ ...settings, type }, state, metrics, standing, { min, max: bounds.max }, now);
+    ? step(settings, state, metrics, { min, max }, now)
+    : proportional({ ...settings, type }, state, metrics, standing, { min, max }, now);
 }
 
 function proportional(

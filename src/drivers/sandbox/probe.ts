@@ -142,6 +142,15 @@ const trials: readonly Trial[] = [
     },
   },
   {
+    promise: "networkOwn",
+    name: "network: own",
+    async attempt(sandbox) {
+      const { output } = await run(sandbox, "tail -n +3 /proc/net/dev | cut -d: -f1", {}, "own");
+      const interfaces = output.trim().split(/\s+/).sort().join(", ");
+      return { held: interfaces === "lo, tap0", seen: `saw the interfaces ${interfaces}` };
+    },
+  },
+  {
     promise: "systemCalls",
     name: "system-call filter",
     async attempt(sandbox) {

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Sandbox, ZygoteSpec } from "../../ports/sandbox.ts";
-import { openBubblewrap } from "./bubblewrap/driver.ts";
+import { type Fixtures, openBubblewrap } from "./bubblewrap/driver.ts";
 import { findCgroups } from "./cgroup.ts";
 import { defaultHostUsers, HostUsers } from "./host-users.ts";
 import { findShell } from "./launcher.ts";
@@ -21,6 +21,8 @@ export interface SandboxOptions {
   readonly log: Log;
   /** Folders of the host that programs see too, read-only: tools that lie outside of `/usr`. */
   readonly toolFolders?: readonly string[];
+  /** What every enclosed program finds. */
+  readonly fixtures?: Fixtures;
 }
 
 /** The sandbox of this host. Rejects with `unavailable` where bubblewrap is asked for and cannot run. */
@@ -29,6 +31,7 @@ export async function createSandbox({
   stateDirectory,
   log,
   toolFolders = [],
+  fixtures = {},
 }: SandboxOptions): Promise<Sandbox> {
   for (const path of toolFolders) {
     if (!existsSync(path)) {
@@ -52,7 +55,7 @@ export async function createSandbox({
   let reason = "it was asked for";
   if (choice !== "process") {
     try {
-      return withHome(await openBubblewrap({ ...means, home, toolFolders, log }), home);
+      return withHome(await openBubblewrap({ ...means, home, toolFolders, fixtures, log }), home);
     } catch (error) {
       if (choice === "bubblewrap" || !(error instanceof VirgaError) || error.code !== "unavailable") throw error;
       reason = `${error.message} (${error.detail.fix})`;

@@ -142,6 +142,10 @@ export const asyncPolicy = z
       .enum(["failures", "interruptions"])
       .optional()
       .describe("interruptions: only attempts that a crash cut off, or that found no instance, come again."),
+    retryStatuses: z
+      .array(whole)
+      .optional()
+      .describe("Statuses of answers that come again; absent: those from 500 on."),
     onSuccess: text.optional(),
     onFailure: text.optional(),
   })
@@ -171,7 +175,7 @@ export const functionConfig = z
     limits,
     scaling,
     async: asyncPolicy,
-    network: z.enum(["host", "none"]),
+    network: z.enum(["host", "own", "none"]),
     public: z.boolean(),
     cors: cors.optional(),
     description: text.optional(),

@@ -48,11 +48,15 @@ export class HttpInstance implements Instance {
   }
 
   async specialise(code: Specialisation): Promise<void> {
-    if (this.#request.network === "none") {
-      throw new VirgaError("start_failed", "A server on $PORT cannot be reached with network `none`", {
-        field: "network",
-        fix: "Set network to `host`, or answer calls through the `native` or the `stdio` convention.",
-      });
+    if (this.#request.network !== "host") {
+      throw new VirgaError(
+        "start_failed",
+        `A server on $PORT cannot be reached with network \`${this.#request.network}\``,
+        {
+          field: "network",
+          fix: "Set network to `host`, or answer calls through the `native` or the `stdio` convention.",
+        },
+      );
     }
     const giveUpAt = performance.now() + code.config.limits.startTimeoutMs;
     for (let attempt = 1; ; attempt++) {

@@ -30,6 +30,14 @@ export function createGoRuntime(): Runtime {
     },
     build: async (request) => build(request, await host()),
     command: (root) => [`${root}/${prebuilt}`],
+    async toolchain() {
+      const { root, environment } = await host();
+      return {
+        path: ["/toolchain/go/bin"],
+        mounts: [{ source: root, target: "/toolchain/go", writable: false }],
+        environment: { ...environment, GOROOT: "/toolchain/go", GOTOOLCHAIN: "local", GOFLAGS: "-buildvcs=false" },
+      };
+    },
   });
 }
 

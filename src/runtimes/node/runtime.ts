@@ -8,6 +8,7 @@ import type { Instance, Runtime, Specialisation, StartRequest } from "../../port
 import type { Mount } from "../../ports/sandbox.ts";
 import { buildNode } from "./build.ts";
 import { detectNode } from "./detect.ts";
+import { nodeToolchain } from "./toolchain.ts";
 import { type NodeTools, createNodeTools, runningMajor } from "./tools.ts";
 
 export interface NodeRuntimeOptions {
@@ -44,6 +45,7 @@ export function createNodeRuntime(options: NodeRuntimeOptions): Runtime {
       return `node ${process.versions.node} for ${major(config.runtime)} with ${flags(config.limits).join(" ")}, ${(await tools.guest()).split("/").at(-1)}`;
     },
     start: (request) => start(request, tools, major(request.runtime)),
+    toolchain: () => nodeToolchain(tools),
   };
 }
 

@@ -14,6 +14,7 @@ import {
   rename,
   rm,
   stat,
+  writeFile,
 } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -31,6 +32,8 @@ export interface NodeTools {
   guest(): Promise<string>;
   /** Folder of npm (with `bin/npm-cli.js`). Rejects with `runtime_unavailable`. */
   npm(): Promise<string>;
+  /** Folder with the commands `npm` and `npx`, for npm at `/toolchain/npm`. */
+  npmCommands(): Promise<string>;
 }
 
 export const runningMajor = process.versions.node.split(".")[0]!;
@@ -66,6 +69,7 @@ export function createNodeTools(toolsDirectory: string, log: Log): NodeTools {
       npm.catch(() => (npm = undefined));
       return npm;
     },
+    npmCommands: () => home("node").then(placeNpmCommands),
   };
 }
 
@@ -132,6 +136,16 @@ async function placeNpm(home: string): Promise<string> {
   if (await everybodyReads(join(found, "bin", "npm-cli.js"))) return found;
   const { version } = JSON.parse(await readFile(join(found, "package.json"), "utf8")) as { version: string };
   return place(join(home, `npm-${version}`), (staging) => cp(found, staging, { recursive: true, dereference: true }));
+}
+
+function placeNpmCommands(home: string): Promise<string> {
+  return place(join(home, "npm-commands"), async (staging) => {
+    for (const command of ["npm", "npx"]) {
+      const file = join(staging, command);
+      await writeFile(file, `#!/bin/sh\nexec node /toolchain/npm/bin/${command}-cli.js "$@"\n`);
+      await chmod(file, 0o755);
+    }
+  });
 }
 
 /** npm beside the running Node, else the one on the PATH. */

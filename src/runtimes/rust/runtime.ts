@@ -28,6 +28,15 @@ export function createRustRuntime({ toolsDirectory }: { readonly toolsDirectory:
     },
     build: async (request) => build(request, await host()),
     command: (root) => [`${root}/${program}`],
+    async toolchain() {
+      const { root } = await host();
+      if (root === "/usr") return { path: [], mounts: [], environment: ofCargo() };
+      return {
+        path: ["/toolchain/rust/bin"],
+        mounts: [{ source: root, target: "/toolchain/rust", writable: false }],
+        environment: { ...ofCargo(), RUSTC: "/toolchain/rust/bin/rustc" },
+      };
+    },
   });
 }
 

@@ -34,6 +34,8 @@ export async function openThroughZygote(): Promise<ZygoteSandbox> {
     name: sandbox.name,
     enforces: sandbox.enforces,
     start: async (spec) => {
+      // Copies have none; runtimes then start a program of its own.
+      if (spec.network === "own") return sandbox.start(spec);
       const zygote = zygoteWith(spec.mounts);
       await zygote.opened();
       return become(await zygote.fork(spec), spec);

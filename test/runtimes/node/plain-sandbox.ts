@@ -17,6 +17,7 @@ export function plainSandbox(): Sandbox {
       filesystem: "absent",
       processIsolation: "absent",
       networkNone: "absent",
+      networkOwn: "absent",
       systemCalls: "absent",
       ownUser: "absent",
       remarks: [],

@@ -10,6 +10,8 @@ export interface View {
   readonly seccompDescriptor: number | undefined;
   /** Where bwrap says which process is the first of the namespace. */
   readonly infoDescriptor: number | undefined;
+  /** The program begins when something is written to it. */
+  readonly gateDescriptor: number | undefined;
 }
 
 /** What this host's bwrap can do. */
@@ -35,7 +37,7 @@ export function bubblewrapArguments(spec: SandboxSpec, view: View): string[] {
     "--unshare-ipc",
     "--unshare-uts",
     "--unshare-cgroup-try",
-    ...(spec.network === "none" ? ["--unshare-net"] : []),
+    ...(spec.network === "host" ? [] : ["--unshare-net"]),
     ...(abilities.disableUserNamespaces ? ["--disable-userns"] : []),
     ...["--uid", String(insideUser), "--gid", String(insideUser)],
     ...["--hostname", "virga"],
@@ -43,6 +45,7 @@ export function bubblewrapArguments(spec: SandboxSpec, view: View): string[] {
     ...["--cap-drop", "ALL"],
     ...(view.seccompDescriptor === undefined ? [] : ["--seccomp", String(view.seccompDescriptor)]),
     ...(view.infoDescriptor === undefined ? [] : ["--info-fd", String(view.infoDescriptor)]),
+    ...(view.gateDescriptor === undefined ? [] : ["--block-fd", String(view.gateDescriptor)]),
     ...view.system.flatMap((entry) =>
       "link" in entry ? ["--symlink", entry.link, entry.path] : ["--ro-bind", entry.bind, entry.path],
     ),

@@ -1,11 +1,13 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync, writeFileSync } from "node:fs";
+import { readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
 import { VirgaError } from "../../../core/errors.ts";
 import type { Log } from "../../../ports/log.ts";
 import type {
   Enforcement,
+  Mount,
   Sandbox,
   SandboxedProgram,
   SandboxLimits,
@@ -25,9 +27,18 @@ import { type Abilities, bubblewrapArguments } from "./arguments.ts";
 import { enforcement } from "./enforcement.ts";
 import { Premises, type PremisesOptions } from "./premises.ts";
 import { seccompFilter } from "./seccomp.ts";
+import { findOutbound, type Outbound, type OutboundNetworks } from "./outbound.ts";
 import { Slots } from "./slot.ts";
 import { type SystemCalls, systemCallsOf } from "./system-calls.ts";
-import { groupText, passwdText, systemView, type ViewEntry } from "./system-view.ts";
+import {
+  groupText,
+  hostsText,
+  ownHostsText,
+  ownResolverText,
+  passwdText,
+  systemView,
+  type ViewEntry,
+} from "./system-view.ts";
 
 export interface BubblewrapOptions {
   /** Private files of programs that run; on the file system of the artifacts, so that code is shown by hard links. */
@@ -38,7 +49,18 @@ export interface BubblewrapOptions {
   readonly users: HostUsers | undefined;
   /** Folders of the host that programs see beside the system's, read-only, at the same path. */
   readonly toolFolders: readonly string[];
+  readonly fixtures: Fixtures;
   readonly log: Log;
+}
+
+/** What every program finds beside the system and its own mounts. */
+export interface Fixtures {
+  /** Folders of the host, read-only, by their paths inside. */
+  readonly folders?: Readonly<Record<string, string>>;
+  /** Targets of symbolic links, by their paths inside. */
+  readonly links?: Readonly<Record<string, string>>;
+  /** Names for loopback, beside `localhost`. */
+  readonly hostNames?: readonly string[];
 }
 
 /** Tries bubblewrap once. Rejects with `unavailable` where it is not there or cannot enclose a program. */
@@ -54,6 +76,9 @@ class BubblewrapSandbox implements Sandbox {
   readonly #options: BubblewrapOptions & PremisesOptions;
   readonly #abilities: Abilities;
   readonly #system: readonly ViewEntry[];
+  /** For programs with a network of their own. */
+  readonly #ownSystem: readonly ViewEntry[];
+  readonly #outbound: OutboundNetworks | undefined;
   readonly #filterFile: string | undefined;
   readonly #running = new Set<RunningProgram>();
   readonly #watch = new Watch();
@@ -69,7 +94,25 @@ class BubblewrapSandbox implements Sandbox {
     const accounts = { passwd: join(home, "passwd"), group: join(home, "group") };
     writeFileSync(accounts.passwd, passwdText, { mode: 0o644 });
     writeFileSync(accounts.group, groupText, { mode: 0o644 });
-    this.#system = [...systemView(accounts), ...options.toolFolders.map((folder) => ({ bind: folder, path: folder }))];
+    const { folders = {}, links = {}, hostNames = [] } = options.fixtures;
+    const added: ViewEntry[] = [
+      ...options.toolFolders.map((folder) => ({ bind: folder, path: folder })),
+      ...Object.entries(folders).map(([path, bind]) => ({ bind, path })),
+      ...Object.entries(links).map(([path, link]) => ({ link, path })),
+    ];
+    const shown = (name: string, text: string): string => {
+      const file = join(home, name);
+      writeFileSync(file, text, { mode: 0o644 });
+      return file;
+    };
+    const hosts = { bind: shown("hosts", hostsText(hostNames)), path: "/etc/hosts" };
+    const ownHosts = { bind: shown("own-hosts", ownHostsText(hostNames)), path: "/etc/hosts" };
+    const ownResolver = { bind: shown("own-resolv.conf", ownResolverText), path: "/etc/resolv.conf" };
+    const system = systemView(accounts);
+    const besides = (...paths: string[]): ViewEntry[] => system.filter(({ path }) => !paths.includes(path));
+    this.#system = [...besides(hosts.path), hosts, ...added];
+    this.#ownSystem = [...besides(ownHosts.path, ownResolver.path), ownHosts, ownResolver, ...added];
+    this.#outbound = findOutbound(options.log);
     const filter = seccompFilter();
     if (filter !== undefined) {
       this.#filterFile = join(home, "seccomp.bpf");
@@ -82,6 +125,7 @@ class BubblewrapSandbox implements Sandbox {
       ownUser: options.users !== undefined,
       tmpfsSize: abilities.tmpfsSize,
       seccomp: filter !== undefined,
+      outbound: this.#outbound !== undefined,
     });
   }
 
@@ -107,6 +151,9 @@ class BubblewrapSandbox implements Sandbox {
       const argumentsDescriptor = 4;
       const seccompDescriptor = filter === undefined ? undefined : 5;
       // With a control group its list says when the last process is gone; else the end of the namespace's first process.
+      const isOwn = spec.network === "own";
+      // Its own descriptor where it has one; a shell can name no more than it has to already.
+      const isGated = isOwn && spec.channel === "none";
       const infoDescriptor = cgroup === undefined ? (filter === undefined ? 5 : 6) : undefined;
       const limitsInside = cgroup?.limitsProcesses !== true && user === undefined;
       const child = await launch(
@@ -128,21 +175,22 @@ class BubblewrapSandbox implements Sandbox {
           streams: [
             spec.stdin === "piped" ? "pipe" : "ignore",
             ...output.descriptors,
-            spec.channel === "link" ? "pipe" : "ignore",
+            spec.channel === "link" || isGated ? "pipe" : "ignore",
             "pipe",
             ...(filter === undefined ? [] : [filter]),
             ...(infoDescriptor === undefined ? [] : ["pipe" as const]),
           ],
-          closes: spec.channel === "link" ? [] : [3],
+          closes: spec.channel === "link" || isGated ? [] : [3],
         },
         shell,
       );
       const parameters = bubblewrapArguments(spec, {
-        system: this.#system,
+        system: besideMounts(isOwn ? this.#ownSystem : this.#system, spec.mounts),
         slot: premises.slot?.directory,
         abilities: this.#abilities,
         seccompDescriptor,
         infoDescriptor,
+        gateDescriptor: isGated ? gateDescriptor : undefined,
       });
       const argumentsPipe = child.stdio[argumentsDescriptor] as Writable;
       // A bwrap that is gone already says so by its exit.
@@ -154,6 +202,9 @@ class BubblewrapSandbox implements Sandbox {
         infoDescriptor === undefined
           ? undefined
           : readFirst((child.stdio as readonly unknown[])[infoDescriptor] as Readable);
+      const gate = isGated ? (child.stdio[gateDescriptor] as Writable) : undefined;
+      gate?.on("error", () => undefined);
+      const outbound = isOwn ? this.#wayOut(pid, gate) : undefined;
       const program = new RunningProgram({
         id: spec.id,
         process: startedProcess(child),
@@ -173,10 +224,14 @@ class BubblewrapSandbox implements Sandbox {
         expose: (directory) => premises.expose(directory),
         pathOf: (target) => target,
         emptied: () => goneFrom(first),
-        release: () => premises.release(),
+        async release() {
+          (await outbound)?.close();
+          await premises.release();
+        },
       });
       output.closeTheirs();
       this.#watchOver(program, spec.limits, cgroup);
+      await outbound;
       return program;
     } catch (error) {
       await premises.abandon();
@@ -186,12 +241,23 @@ class BubblewrapSandbox implements Sandbox {
     }
   }
 
+  /** The program waits at its gate until it has its way out; one with a link is blank until it is told to begin. */
+  async #wayOut(bubblewrap: number, gate: Writable | undefined): Promise<Outbound | undefined> {
+    try {
+      const first = this.#outbound && (await namespaceOf(bubblewrap));
+      return first === undefined ? undefined : await this.#outbound!.open(first);
+    } finally {
+      gate?.end("\n");
+    }
+  }
+
   /** Holds a started program to what no control group holds it to, and ends it with this driver. */
   #watchOver(program: RunningProgram, limits: SandboxLimits, cgroup: Cgroup | undefined): void {
     this.#running.add(program);
     if (this.#options.cgroups?.killsWhole === false) this.#memoryWatch.add(program);
     if (cgroup === undefined) this.#watch.add(program, { ...limits, processes: Number.POSITIVE_INFINITY });
-    void program.exited.finally(() => this.#running.delete(program));
+    // What cannot be tidied up is for whoever stops it to hear.
+    program.exited.finally(() => this.#running.delete(program)).catch(() => undefined);
   }
 
   async close(): Promise<void> {
@@ -230,6 +296,13 @@ class BubblewrapSandbox implements Sandbox {
       },
     );
   }
+}
+
+/** What a program brings for a place itself goes before a link that is there for everyone. */
+function besideMounts(view: readonly ViewEntry[], mounts: readonly Mount[]): readonly ViewEntry[] {
+  const isCovered = (path: string): boolean =>
+    mounts.some(({ target }) => path === target || path.startsWith(`${target}/`));
+  return view.filter((entry) => !("link" in entry) || !isCovered(entry.path));
 }
 
 function readVersion(): string {
@@ -291,4 +364,26 @@ function killQuietly(pid: number): void {
 
 /** Around the program: the one that waits outside, and the first one in its namespace. */
 const bubblewrapProcesses = 2;
+/** The first process of the network namespace, once bubblewrap has brought its loopback up and speaks to the kernel no more. */
+async function namespaceOf(bubblewrap: number): Promise<number | undefined> {
+  for (let tries = 0; tries < namespaceLooks; tries++) {
+    const [first] = childrenOf(bubblewrap);
+    if (first !== undefined && (await hasLoopback(first))) return first;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  return undefined;
+}
+
+async function hasLoopback(pid: number): Promise<boolean> {
+  try {
+    const [own, theirs] = await Promise.all(["self", pid].map((one) => readlink(`/proc/${one}/ns/net`)));
+    return own !== theirs && (await readFile(`/proc/${pid}/net/fib_trie`, "utf8")).includes("127.0.0.1");
+  } catch {
+    return false; // gone, or not there yet
+  }
+}
+
+const gateDescriptor = 3;
+/** Each a millisecond. */
+const namespaceLooks = 2000;
 const hostPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";

@@ -8,10 +8,11 @@ export interface Means {
   readonly ownUser: boolean;
   readonly tmpfsSize: boolean;
   readonly seccomp: boolean;
+  readonly outbound: boolean;
 }
 
 /** What bubblewrap promises with the means of this host. */
-export function enforcement({ cgroups, ownUser, tmpfsSize, seccomp }: Means): Enforcement {
+export function enforcement({ cgroups, ownUser, tmpfsSize, seccomp, outbound }: Means): Enforcement {
   const remarks: { promise: keyof Enforcement; why: string; fix: string }[] = [];
   const remark = (promise: keyof Enforcement, why: string, fix: string): void =>
     void remarks.push({ promise, why, fix });
@@ -31,6 +32,9 @@ export function enforcement({ cgroups, ownUser, tmpfsSize, seccomp }: Means): En
   if (!seccomp) {
     remark("systemCalls", `no list of system calls is known for ${process.arch}`, "run the server on x86-64 or arm64");
   }
+  if (!outbound) {
+    remark("networkOwn", "functions with network `own` have no way out of it", "apt-get install slirp4netns");
+  }
   return {
     memory: cgroups?.memory === true ? "enforced" : "watched",
     cpu: cgroups?.cpu === true ? "enforced" : "absent",
@@ -42,6 +46,7 @@ export function enforcement({ cgroups, ownUser, tmpfsSize, seccomp }: Means): En
     filesystem: "enforced",
     processIsolation: "enforced",
     networkNone: "enforced",
+    networkOwn: outbound ? "enforced" : "absent",
     systemCalls: seccomp ? "enforced" : "absent",
     ownUser: ownUser ? "enforced" : "absent",
     remarks,

@@ -127,11 +127,13 @@ function treeOf(pid: number): ProcessTree & { emptied(): Promise<void> } {
 
 function enforcement({ cgroups, users }: ProcessOptions): Enforcement {
   const open = "the `process` sandbox encloses nothing";
-  const remarks = (["filesystem", "processIsolation", "networkNone", "systemCalls", "tmp"] as const).map((promise) => ({
-    promise: promise as string,
-    why: open,
-    fix: bubblewrapRemedy,
-  }));
+  const remarks = (["filesystem", "processIsolation", "networkNone", "networkOwn", "systemCalls", "tmp"] as const).map(
+    (promise) => ({
+      promise: promise as string,
+      why: open,
+      fix: bubblewrapRemedy,
+    }),
+  );
   const controls = cgroups?.controls;
   if (controls?.memory !== true) {
     remarks.push({ promise: "memory", why: "memory is looked at ten times a second", fix: cgroupRemedy });
@@ -155,6 +157,7 @@ function enforcement({ cgroups, users }: ProcessOptions): Enforcement {
     filesystem: "absent",
     processIsolation: "absent",
     networkNone: "absent",
+    networkOwn: "absent",
     systemCalls: "absent",
     ownUser: users === undefined ? "absent" : "enforced",
     remarks,

@@ -93,10 +93,15 @@ export class Headers {
   }
 
   *entries() {
-    const names = [...new Set(this.#list.filter((_, index) => index % 2 === 0))].sort(byName);
-    for (const name of names) {
+    const list = this.#list;
+    const values = new Map();
+    for (let index = 0; index < list.length; index += 2) {
+      const before = values.get(list[index]);
+      values.set(list[index], before === undefined ? list[index + 1] : `${before}, ${list[index + 1]}`);
+    }
+    for (const [name, value] of [...values].sort(byName)) {
       if (name === "set-cookie") for (const cookie of this.getSetCookie()) yield [name, cookie];
-      else yield [name, this.get(name)];
+      else yield [name, value];
     }
   }
 
@@ -142,6 +147,6 @@ function checkValue(name, value) {
   return text;
 }
 
-function byName(one, other) {
+function byName([one], [other]) {
   return one < other ? -1 : 1;
 }

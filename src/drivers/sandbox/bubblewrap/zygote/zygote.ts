@@ -151,6 +151,7 @@ export class BubblewrapZygote implements Zygote {
   }
 
   async #forkFrom(server: ForkServer, spec: ForkSpec): Promise<{ program: RunningProgram; failed: Promise<boolean> }> {
+    if (spec.network === "own") throw new VirgaError("unavailable", "a copy has no network of its own");
     const premises = await Premises.take({ ...spec, mounts: [], channel: "link" }, this.#options, ownProcesses);
     const { cgroup, output, slot, user } = premises;
     try {
