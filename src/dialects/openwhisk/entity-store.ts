@@ -72,11 +72,8 @@ export class EntityStore {
   /** At once where the namespace is in memory. Undefined also where another kind has the name. */
   find<K extends EntityKind>(kind: K, place: Place): MaybeSoon<Kept<K> | undefined> {
     const known = this.#namespaces.get(place.namespace);
-    const pick = (all: Map<string, Kept>): Kept<K> | undefined => {
-      const found = all.get(nameIn(place));
-      return found?.kind === kind ? (found as Kept<K>) : undefined;
-    };
-    return known === undefined ? this.#load(place.namespace).then(pick) : pick(known);
+    if (known !== undefined) return ofKind(known.get(nameIn(place)), kind);
+    return this.#load(place.namespace).then((all) => ofKind(all.get(nameIn(place)), kind));
   }
 
   /** As `find`. Rejects with 404 for what is not there, and with 409 where another kind has the name. */
@@ -226,6 +223,10 @@ function nameIn({ namespace, package: inPackage, name }: Place): string {
 
 function keyOf(namespace: string, name: string): string {
   return `${prefix}${namespace}/${name}`;
+}
+
+function ofKind<K extends EntityKind>(kept: Kept | undefined, kind: K): Kept<K> | undefined {
+  return kept?.kind === kind ? (kept as Kept<K>) : undefined;
 }
 
 function checkKind({ kind }: Kept, wanted: EntityKind): void {

@@ -32,19 +32,9 @@ export function whiskNamespace(namespace: string): string {
 }
 
 /** The name of the function, workflow, topic or subscription that stands for an entity, in the namespace `caller`. */
-export function engineName(entity: QualifiedName, caller: string): string {
-  if (entity.namespace !== caller) return newEngineName(entity, caller);
-  let name = ownNames.get(entity);
-  if (name === undefined) ownNames.set(entity, (name = newEngineName(entity, caller)));
-  return name;
-}
-
-/** In the entity's own namespace. The same object comes again with each call. */
-const ownNames = new WeakMap<QualifiedName, string>();
-
-function newEngineName(entity: QualifiedName, caller: string): string {
-  const own = (entity.package === undefined ? [] : [entity.package]).concat(entity.name).map(encodePart).join(".");
-  return entity.namespace === caller ? own : `@${encodePart(entity.namespace)}.${own}`;
+export function engineName({ namespace, package: inPackage, name }: QualifiedName, caller: string): string {
+  const own = inPackage === undefined ? encodePart(name) : `${encodePart(inPackage)}.${encodePart(name)}`;
+  return namespace === caller ? own : `@${encodePart(namespace)}.${own}`;
 }
 
 /** The way back. Undefined for a name that is none of OpenWhisk's. */
