@@ -10,6 +10,7 @@ import * as metering from "./metering.ts";
 import * as meteringCost from "./metering-cost.ts";
 import * as neighbour from "./neighbour.ts";
 import * as nested from "./nested.ts";
+import * as openfaas from "./openfaas.ts";
 import * as openwhisk from "./openwhisk.ts";
 import * as sweep from "./sweep.ts";
 import * as warm from "./warm.ts";
@@ -30,6 +31,7 @@ const measurements = [
   idle,
   sweep,
   openwhisk,
+  openfaas,
 ];
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !measurements.some((measurement) => measurement.name === name));

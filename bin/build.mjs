@@ -16,9 +16,10 @@ const compiled = spawnSync(node, [compiler, "-p", join(packageRoot, "tsconfig.bu
 });
 if (compiled.status !== 0) process.exit(compiled.status ?? 1);
 
-// Guests and templates are given to functions as they are.
+// Guests, templates and the programs of built-in images are given to functions as they are.
+const kept = new Set(["guest", "templates", "images"]);
 for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
-  if (!entry.isDirectory() || (entry.name !== "guest" && entry.name !== "templates")) continue;
+  if (!entry.isDirectory() || !kept.has(entry.name)) continue;
   const folder = join(entry.parentPath, entry.name);
   cpSync(folder, join(output, relative(source, folder)), { recursive: true });
 }

@@ -6,6 +6,7 @@ const node = ensureNode();
 ensurePackages({ development: false });
 ensureDebianPackages([
   { name: "bubblewrap", present: () => runs("bwrap", "--version") },
+  { name: "slirp4netns", present: () => runs("slirp4netns", "--version") },
   { name: "python3", present: () => runs("/usr/bin/python3", "--version") },
   { name: "python3-pip", present: () => runs("/usr/bin/python3", "-m", "pip", "--version") || runs("uv", "--version") },
 ]);

@@ -2,7 +2,9 @@
  * The composition root: the only file that names drivers, runtimes and dialects together.
  * `startPlatform` puts a whole platform of one process together and starts it.
  */
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readConfiguration, type Configuration } from "./configuration.ts";
 import { VirgaError } from "./core/errors.ts";
@@ -13,6 +15,9 @@ import { createLog, type LogOptions } from "./drivers/host/log.ts";
 import { createSandbox, type SandboxChoice } from "./drivers/sandbox/sandbox.ts";
 import { probePromises } from "./drivers/sandbox/probe.ts";
 import { openSqliteStore } from "./drivers/store/sqlite/store.ts";
+import { openBuildKey } from "./dialects/openfaas/build-secrets.ts";
+import { createOpenFaas } from "./dialects/openfaas/dialect.ts";
+import { gatewaySocket, openfaasFixtures } from "./dialects/openfaas/fixtures.ts";
 import { createOpenWhisk } from "./dialects/openwhisk/dialect.ts";
 import { userEndpoints } from "./dialects/openwhisk/user-api.ts";
 import { createAccess } from "./engine/access.ts";
@@ -29,7 +34,7 @@ import { createRoutes } from "./engine/routes.ts";
 import { createSecrets } from "./engine/secrets.ts";
 import { createUsage } from "./engine/usage.ts";
 import { createWorkflows, type EngineWorkflows } from "./engine/workflows.ts";
-import { createGateway } from "./gateway/gateway.ts";
+import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { type Listener, openListener } from "./gateway/listener.ts";
 import { ledgerSource, type Metering, meterHistory } from "./gateway/metered-history.ts";
 import type { Log } from "./ports/log.ts";
@@ -57,6 +62,8 @@ export interface PlatformOptions {
   readonly configFile?: string;
   /** Where OpenWhisk's clients are served; 0 is any free port. Absent: the configuration says. */
   readonly openwhiskPort?: number;
+  /** As `openwhiskPort`, for OpenFaaS's. */
+  readonly openfaasPort?: number;
   /** For the bench that prices metering. `uncounted`: calls have records and nobody adds them up; `unrecorded`: nor records. */
   readonly metering?: Metering;
 }
@@ -69,6 +76,8 @@ export interface OpenDialect {
   readonly problem?: string;
   /** What a client of it has to be told, such as `uuid:key`. */
   readonly credential?: string;
+  /** Files for its clients, by what they are. */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 export interface Platform {
@@ -89,6 +98,27 @@ const maxHeaderBytes = 64 * 1024;
 const requestTimeoutMs = 30_000;
 
 export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+  const opened: (() => unknown)[] = [];
+  try {
+    return await putTogether(options, opened);
+  } catch (thrown) {
+    // What is open keeps the process alive, and its data folder from others.
+    for (const close of opened.toReversed()) await closed(close);
+    throw thrown;
+  }
+}
+
+/** Why the start failed is what is told. */
+async function closed(close: () => unknown): Promise<void> {
+  try {
+    await close();
+  } catch {
+    // Half of it may never have been open.
+  }
+}
+
+/** `opened` is told how to close what has been opened so far. */
+async function putTogether(options: PlatformOptions, opened: (() => unknown)[]): Promise<Platform> {
   const startedAt = systemClock.now();
   const configuration = readConfiguration(options.configFile);
   const log = createLog({ level: readLevel(options.logLevel), pretty: process.stderr.isTTY });
@@ -98,7 +128,9 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const chance = systemChance;
   const identify = createIdentifier(clock, chance);
   const store = openSqliteStore({ file: join(folder.data, "store.sqlite"), clock, chance });
+  opened.push(() => store.close());
   const { records, journal, queue } = store;
+  const sockets = socketFolder(folder.data);
   const [blobs, sandbox] = await Promise.all([
     openFileBlobs({ directory: folder.blobs, clock }),
     createSandbox({
@@ -106,8 +138,10 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       stateDirectory: folder.instances,
       log,
       toolFolders: configuration.toolFolders,
+      fixtures: configuration.openfaas.enabled ? openfaasFixtures(sockets.folder) : {},
     }),
   ]);
+  opened.push(() => sandbox.close());
   const artifacts = await openFileArtifacts({ directory: folder.artifacts, blobs, clock });
   const runtimes = createRuntimes(folder.tools, log);
 
@@ -121,6 +155,30 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     version: ownVersion(),
     requestTimeoutMs,
   });
+  const payloadSecret = keptSecret(join(options.configDirectory, "openfaas-payload-secret"));
+  const openfaas = createOpenFaas({
+    records,
+    blobs,
+    queue,
+    sandbox,
+    clock,
+    log,
+    identify,
+    version: ownVersion(),
+    requestTimeoutMs,
+    cacheDirectory: folder.tools,
+    builds: {
+      workDirectory: join(folder.data, "builds"),
+      cacheDirectory: join(folder.cache, "openfaas"),
+      key: openBuildKey(join(options.configDirectory, "openfaas-build-key")),
+      toolchain: ({ name }: { readonly name: string }) =>
+        runtimes.get(baseImageRuntimes[name] ?? "")?.toolchain?.() ??
+        Promise.resolve({ path: [], mounts: [], environment: {} }),
+      secrets: () => Promise.resolve([payloadSecret.value]),
+      timeoutMs: configuration.builds.timeoutSeconds * 1000,
+      maxBytes: configuration.builds.maxMb * 2 ** 20,
+    },
+  });
   const functions = createFunctions({ records, clock, log, provide: (id) => openwhisk.provide(id) });
   const maxAgeMs = configuration.retention.maxAgeDays * 86_400_000;
   const invocations = createHistory({
@@ -129,6 +187,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     log,
     retention: { maxPerNamespace: configuration.retention.maxPerNamespace, maxAgeMs },
   });
+  opened.push(() => invocations.close());
   const usage = await createUsage({
     records,
     journal,
@@ -136,6 +195,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     clock,
     log,
   });
+  opened.push(() => usage.close());
   const secrets = await createSecrets({ records, keyFile: join(folder.data, "secrets.key"), clock, log });
   const routes = await createRoutes({ records, functions });
   const access = await createAccess({
@@ -150,6 +210,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       { forget: (namespace) => events.forget(namespace) },
       { forget: (namespace) => workflows.forget(namespace) },
       { forget: (namespace) => whisk.forget(namespace) },
+      { forget: (namespace) => faas.forget(namespace) },
     ],
   });
 
@@ -169,6 +230,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     prewarm: await possiblePrewarm(configuration, runtimes),
     callFunction: (parent, request) => invoker.callFunction(parent, request),
   });
+  opened.push(() => pool.drain(0));
   const invoker: EngineInvoker = createInvoker({
     functions,
     pool,
@@ -191,7 +253,10 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     identify,
     log,
     concurrency: configuration.asyncConcurrency,
-    onSettled: (record) => workflows.settled(record),
+    onSettled(record) {
+      const both = [workflows.settled(record), openfaas.settled(record)].filter((one) => one !== undefined);
+      return both.length < 2 ? both[0] : Promise.all(both).then(() => undefined);
+    },
   });
   const workflows: EngineWorkflows = createWorkflows({
     journal,
@@ -251,6 +316,18 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     workflows,
   };
   const whisk = await openwhisk.open(engine);
+  opened.push(() => whisk.close());
+  const faas = await openfaas.open(engine, {
+    engine,
+    clock,
+    log,
+    metrics,
+    identify,
+    random: Math.random,
+    requestTimeoutMs,
+    trustForwarded: configuration.trustForwarded,
+  });
+  opened.push(() => faas.close());
   const gateway = createGateway({
     engine,
     endpoints: userEndpoints(whisk.subjects),
@@ -272,33 +349,45 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
 
   const adminToken = await administratorToken(access, options.configDirectory);
   const listener = await gateway.listen({ host: options.host, port: options.port });
+  opened.push(() => listener.close(0));
   const url = urlOf(listener);
   const tokenFile = writeCredentials(options.configDirectory, { url, token: adminToken });
   const dialects: OpenDialect[] = [];
   const dialectListeners: Listener[] = [];
-  if (configuration.openwhisk.enabled) {
-    const port = options.openwhiskPort ?? configuration.openwhisk.port;
+  opened.push(() => Promise.all(dialectListeners.map((one) => one.close(0))));
+  const listenerOptions = { host: options.host, clock, maxHeaderBytes, requestTimeoutMs };
+  async function serve(name: string, wanted: number | undefined, port: number, handle: Gateway["handle"]) {
     try {
-      const opened = await openListener({
-        host: options.host,
-        port,
-        handle: (request, response) => whisk.handle(request, response),
-        clock,
-        maxHeaderBytes,
-        requestTimeoutMs,
-      });
-      dialectListeners.push(opened);
-      whisk.servedAt(urlOf(opened));
-      dialects.push({
-        name: "OpenWhisk",
-        url: urlOf(opened),
-        credential: await whisk.subjects.ensure(configuration.openwhisk.user),
-      });
+      const listening = await openListener({ ...listenerOptions, port: wanted ?? port, handle });
+      dialectListeners.push(listening);
+      return urlOf(listening);
     } catch (thrown) {
       // The platform is there without it; only a port that was asked for by name is a reason not to start.
-      if (options.openwhiskPort !== undefined) throw thrown;
-      dialects.push({ name: "OpenWhisk", problem: (thrown as Error).message });
-      log.warn("OpenWhisk's clients are not served", { error: thrown });
+      if (wanted !== undefined) throw thrown;
+      dialects.push({ name, problem: (thrown as Error).message });
+      log.warn(`${name}'s clients are not served`, { error: thrown });
+      return undefined;
+    }
+  }
+  if (configuration.openwhisk.enabled) {
+    const { port, user } = configuration.openwhisk;
+    const served = await serve("OpenWhisk", options.openwhiskPort, port, (...pair) => whisk.handle(...pair));
+    if (served !== undefined) {
+      whisk.servedAt(served);
+      dialects.push({ name: "OpenWhisk", url: served, credential: await whisk.subjects.ensure(user) });
+    }
+  }
+  if (configuration.openfaas.enabled) {
+    const handle: Gateway["handle"] = (...pair) => faas.handle(...pair);
+    const served = await serve("OpenFaaS", options.openfaasPort, configuration.openfaas.port, handle);
+    if (served !== undefined) {
+      const socket = join(sockets.folder, gatewaySocket);
+      rmSync(socket, { force: true });
+      dialectListeners.push(await openListener({ ...listenerOptions, port: 0, path: socket, handle }));
+      faas.servedAt(served);
+      const password = join(options.configDirectory, "openfaas-password");
+      writeFileSync(password, adminToken, { mode: 0o600 });
+      dialects.push({ name: "OpenFaaS", url: served, files: { password, payloadSecret: payloadSecret.file } });
     }
   }
   dispatcher.start();
@@ -316,6 +405,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     dialects,
     async close() {
       whisk.close();
+      await faas.close();
       const listeners = [listener, ...dialectListeners].map((one) => one.close(drainMs));
       await Promise.all([...listeners, events.stop(), workflows.close(), dispatcher.stop(drainMs)]);
       await invoker.drain(drainMs);
@@ -323,6 +413,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       await invocations.close();
       await usage.close();
       store.close();
+      sockets.remove();
     },
   };
 }
@@ -367,6 +458,39 @@ function createRuntimes(toolsDirectory: string, log: Log): ReadonlyMap<string, R
     createRustRuntime({ toolsDirectory }),
   ];
   return new Map(runtimes.map((runtime) => [runtime.name, runtime]));
+}
+
+/** Runtimes whose toolchains stand for what base images of these names bring. */
+const baseImageRuntimes: Readonly<Record<string, string>> = {
+  node: "node",
+  golang: "go",
+  rust: "rust",
+};
+
+/** For sockets that functions reach. The path of a socket has 107 bytes at most. */
+function socketFolder(data: string): { folder: string; remove(): void } {
+  const folder = join(data, "sockets");
+  if (folder.length <= 80) {
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o711);
+    return { folder, remove: () => undefined };
+  }
+  const made = mkdtempSync(join(tmpdir(), "virga-"));
+  chmodSync(made, 0o711);
+  return { folder: made, remove: () => rmSync(made, { recursive: true, force: true }) };
+}
+
+/** Made at the first start. */
+function keptSecret(file: string): { readonly file: string; readonly value: string } {
+  try {
+    return { file, value: readFileSync(file, "utf8").trim() };
+  } catch {
+    // Absent: it is the first start.
+    const value = randomBytes(32).toString("hex");
+    mkdirSync(join(file, ".."), { recursive: true, mode: 0o700 });
+    writeFileSync(file, `${value}\n`, { mode: 0o600 });
+    return { file, value };
+  }
 }
 
 /** The data folder's rooms. Instances' users must be able to pass through to code and tools, and to see nothing else. */

@@ -46,11 +46,12 @@ const schema = z
           memoryMb: count.default(defaultLimits.memoryMb),
           cpus: z.number().positive().default(defaultLimits.cpus),
           count: count.default(2),
-          network: z.enum(["host", "none"]).default("host"),
+          network: z.enum(["host", "own", "none"]).default("host"),
         }),
       )
       .default([
         { runtime: "node", memoryMb: defaultLimits.memoryMb, cpus: defaultLimits.cpus, count: 2, network: "host" },
+        { runtime: "node", memoryMb: defaultLimits.memoryMb, cpus: defaultLimits.cpus, count: 1, network: "own" },
         { runtime: "python", memoryMb: defaultLimits.memoryMb, cpus: defaultLimits.cpus, count: 1, network: "host" },
       ]),
     /** Folders of the host that functions see beside `/usr`, read-only and at the same path: tools that lie elsewhere. */
@@ -78,6 +79,10 @@ const schema = z
           })
           .prefault({}),
       })
+      .prefault({}),
+    /** OpenFaaS's gateway, for `faas-cli` and whatever else speaks to one. */
+    openfaas: z
+      .strictObject({ enabled: z.boolean().default(true), port: count.max(65_535).default(8080) })
       .prefault({}),
     /** Asynchronous calls that run at the same time. */
     asyncConcurrency: count.default(64 * availableParallelism()),

@@ -13,6 +13,7 @@ export interface PlatformChoices {
   readonly config?: string | undefined;
   readonly logLevel?: string | undefined;
   readonly openwhiskPort?: number | undefined;
+  readonly openfaasPort?: number | undefined;
 }
 
 export interface RunningPlatform {
@@ -26,6 +27,7 @@ export interface RunningPlatform {
     readonly url?: string;
     readonly problem?: string;
     readonly credential?: string;
+    readonly files?: Readonly<Record<string, string>>;
   }[];
   close(): Promise<void>;
 }
@@ -47,8 +49,9 @@ export async function startPlatform(choices: PlatformChoices, environment: Envir
     sandbox: choices.sandbox ?? "auto",
     logLevel: choices.logLevel ?? "warn",
     ...(choices.config === undefined ? {} : { configFile: choices.config }),
-    // Who takes any port for the platform has several of them, and would not want the dialect's usual one.
+    // Who takes any port for the platform has several of them, and would not want the dialects' usual ones.
     ...(choices.openwhiskPort === undefined && port !== 0 ? {} : { openwhiskPort: choices.openwhiskPort ?? 0 }),
+    ...(choices.openfaasPort === undefined && port !== 0 ? {} : { openfaasPort: choices.openfaasPort ?? 0 }),
   });
   // The port may be any, so the file that the other commands read has to follow the server.
   const saved = readCredentials(configured);

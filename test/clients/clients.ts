@@ -10,6 +10,13 @@ import { setTimeout as pause } from "node:timers/promises";
 const goPrograms = {
   wsk: { package: "github.com/sciabarracom/openwhisk-cli", flags: "-X main.CLI_BUILD_TIME=1.2.1" },
   wskdeploy: { package: "github.com/apache/openwhisk-wskdeploy", flags: "-X main.Version=16acc805fe2c" },
+  "faas-cli": {
+    package: "github.com/openfaas/faas-cli",
+    flags: "-X github.com/openfaas/faas-cli/version.Version=0.17.0",
+  },
+  "openfaas-sdk": { package: ".", flags: "" },
+  "openfaas-connector": { package: "github.com/openfaas/connector-sdk/cmd/tester", flags: "" },
+  "openfaas-provider": { package: ".", flags: "" },
 } as const;
 
 export type GoClient = keyof typeof goPrograms;
@@ -29,6 +36,8 @@ export interface RunOptions {
   readonly cwd?: string;
   readonly environment?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
+  /** What it reads; nothing where absent. */
+  readonly input?: string | Uint8Array;
 }
 
 /**
@@ -77,18 +86,20 @@ export function npmClients(name: NpmClients): Promise<string> {
 
 /** Runs a client to its end. Nothing of this process's proxies and settings reaches it. */
 export function run(program: string, parameters: readonly string[], options: RunOptions): Promise<Ran> {
-  const { home, cwd = home, environment = {}, timeoutMs = 60_000 } = options;
+  const { home, cwd = home, environment = {}, timeoutMs = 60_000, input } = options;
   const child = spawn(program, parameters, {
     cwd,
     env: { PATH: process.env["PATH"] ?? "", HOME: home, LANG: "C.UTF-8", TZ: "UTC", ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
     timeout: timeoutMs,
     killSignal: "SIGKILL",
   });
+  // One that does not read it closes it.
+  child.stdin?.on("error", () => undefined).end(input);
   let stdout = "";
   let stderr = "";
-  child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  child.stdout!.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr!.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) => resolve({ code, stdout, stderr }));
@@ -128,8 +139,8 @@ async function kept(name: string, make: (target: string) => void): Promise<strin
 
 function keyOf(folder: string, toolchain: string): string {
   const hash = createHash("sha256").update(`${toolchain} ${process.platform} ${process.arch}`);
-  const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());
-  for (const file of files.map((entry) => entry.name).sort())
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  for (const file of files.filter((file) => statSync(join(folder, file)).isFile()).sort())
     hash.update(file).update(readFileSync(join(folder, file)));
   return hash.digest("hex").slice(0, 16);
 }

@@ -18,6 +18,7 @@ export const up = command({
     sandbox: { kind: "text", summary: "what encloses functions", choices: sandboxes },
     logLevel: { kind: "text", placeholder: "level", summary: "warn", choices: ["debug", "info", "warn", "error"] },
     openwhiskPort: { kind: "number", placeholder: "port", summary: "port for OpenWhisk's clients, 0 for any (3233)" },
+    openfaasPort: { kind: "number", placeholder: "port", summary: "port for OpenFaaS's clients, 0 for any (8080)" },
     wskprops: { kind: "text", placeholder: "file", summary: "write a .wskprops for OpenWhisk's clients" },
     examples: { kind: "flag", summary: "deploy the examples and say what to try" },
   },
@@ -49,7 +50,7 @@ function row(name: string, text: string): string {
 
 function printDialect(
   terminal: Terminal,
-  { name, url, problem, credential }: RunningPlatform["dialects"][number],
+  { name, url, problem, credential, files }: RunningPlatform["dialects"][number],
   wskprops: string | undefined,
 ): void {
   if (url === undefined) {
@@ -57,6 +58,13 @@ function printDialect(
     return;
   }
   terminal.print(row(name, url));
+  if (files?.["password"] !== undefined) {
+    const where = url.endsWith(":8080") ? "" : ` --gateway ${url}`;
+    terminal.print(row("", `faas-cli login${where} --password-stdin < ${files["password"]}`));
+    terminal.print(
+      row("", `faas-cli up${where} --remote-builder ${url}/build --payload-secret ${files["payloadSecret"] ?? ""}`),
+    );
+  }
   if (credential === undefined) return;
   terminal.print(row("", `wsk property set --apihost ${url} --auth ${credential}`));
   if (wskprops === undefined) return;

@@ -1,0 +1,156 @@
+// Starts a process for a call and gathers what it says: by the forker where there is a Python to run it, else by Node itself.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * `run({ variables, body, output, errors })` gives `{ ended, kill }`; `ended` resolves to why it failed: `exit status 1`,
+ * `signal: killed`, or why it did not start; to undefined where it went well.
+ */
+export function openLauncher(options) {
+  const forker = existsSync(python) ? new Forker(options) : undefined;
+  return {
+    run: (call) =>
+      forker !== undefined && forker.isThere && call.body.length <= pipeBytes
+        ? forker.run(call)
+        : bySpawn(options, call),
+  };
+}
+
+function bySpawn({ command, args, environment, directory, combines }, { variables, body, output, errors }) {
+  const env = { ...environment, ...variables };
+  const child = spawn(command, args, { cwd: directory, env, stdio: "pipe", detached: true });
+  child.stdout.on("data", output);
+  child.stderr.on("data", combines ? output : errors);
+  // One that does not read its input closes it.
+  child.stdin.on("error", () => undefined).end(body);
+  const ended = new Promise((resolve) => {
+    child.once("error", (error) => resolve(`fork/exec ${command}: ${error.code ?? error.message}`));
+    child.once("close", (code, signal) => resolve(signal === null ? exitText(code) : signalText(signal)));
+  });
+  return { ended, kill: () => endGroup(child) };
+}
+
+/** Of a process that was started `detached`: what it started itself ends with it. */
+export function endGroup({ pid }) {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+/** See forker.py. */
+class Forker {
+  isThere = true;
+  #command;
+  #link;
+  #calls = new Map();
+  #next = 1;
+  #rest = Buffer.alloc(0);
+
+  constructor({ command, args, environment, directory, combines }) {
+    this.#command = command;
+    const program = join(import.meta.dirname, "forker.py");
+    const child = spawn(python, ["-I", "-S", program, combines ? "combined" : "apart", command, ...args], {
+      cwd: directory,
+      env: environment,
+      stdio: ["ignore", "inherit", "inherit", "pipe"],
+    });
+    this.#link = child.stdio[3];
+    this.#link.on("data", (bytes) => this.#receive(bytes));
+    this.#link.on("error", () => this.#lose());
+    child.once("error", () => this.#lose());
+    child.once("exit", () => this.#lose());
+  }
+
+  run({ variables, body, output, errors }) {
+    const number = this.#next;
+    this.#next = number >= 0xffff_ffff ? 1 : number + 1;
+    let text = "";
+    for (const name in variables) text += `${name}=${variables[name]}\0`;
+    const length = Buffer.byteLength(text);
+    const frame = Buffer.allocUnsafe(headBytes + 4 + length + body.length);
+    writeHead(frame, start, number, 4 + length + body.length);
+    frame.writeUInt32BE(length, headBytes);
+    frame.write(text, headBytes + 4);
+    frame.set(body, headBytes + 4 + length);
+    const ended = new Promise((resolve) => this.#calls.set(number, { output, errors, resolve }));
+    this.#link.write(frame);
+    return { ended, kill: () => this.#kill(number) };
+  }
+
+  #kill(number) {
+    if (!this.#calls.has(number)) return;
+    const frame = Buffer.allocUnsafe(headBytes);
+    writeHead(frame, kill, number, 0);
+    this.#link.write(frame);
+  }
+
+  #receive(bytes) {
+    let all = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
+    let at = 0;
+    while (all.length - at >= headBytes) {
+      const end = at + headBytes + all.readUInt32BE(at + 5);
+      if (all.length < end) break;
+      this.#take(all[at], all.readUInt32BE(at + 1), all.subarray(at + headBytes, end));
+      at = end;
+    }
+    this.#rest = all.subarray(at);
+  }
+
+  #take(kind, number, payload) {
+    const call = this.#calls.get(number);
+    if (call === undefined) return;
+    if (kind === gotOutput) call.output(payload);
+    else if (kind === gotErrors) call.errors(payload);
+    else {
+      this.#calls.delete(number);
+      const code = kind === hasEnded ? payload.readInt32BE(0) : 0;
+      if (kind === notStarted) call.resolve(`fork/exec ${this.#command}: ${payload.toString().toLowerCase()}`);
+      else call.resolve(code < 0 ? signalText(-code) : exitText(code));
+    }
+  }
+
+  /** Those that run are lost with it; those that come are started by Node. */
+  #lose() {
+    this.isThere = false;
+    for (const { resolve } of this.#calls.values()) resolve("signal: killed");
+    this.#calls.clear();
+  }
+}
+
+function writeHead(frame, kind, number, length) {
+  frame[0] = kind;
+  frame.writeUInt32BE(number, 1);
+  frame.writeUInt32BE(length, 5);
+}
+
+function exitText(code) {
+  return code === 0 ? undefined : `exit status ${code}`;
+}
+
+function signalText(signal) {
+  const name = typeof signal === "string" ? signal.slice(3).toLowerCase() : signals[signal];
+  return `signal: ${{ kill: "killed", term: "terminated" }[name] ?? name ?? signal}`;
+}
+
+const signals = {
+  1: "hup",
+  2: "int",
+  3: "quit",
+  4: "ill",
+  6: "abrt",
+  8: "fpe",
+  9: "kill",
+  11: "segv",
+  13: "pipe",
+  14: "alrm",
+  15: "term",
+};
+const python = "/usr/bin/python3";
+/** What a new pipe holds; more has to be written bit by bit, as it is read. */
+const pipeBytes = 65_536;
+const headBytes = 9;
+const [start, kill] = [1, 2];
+const [gotOutput, gotErrors, hasEnded, notStarted] = [1, 2, 3, 4];

@@ -1,0 +1,90 @@
+/** The bare git repository that holds the templates as `template/<language>/`, since that is what clients clone. */
+import { createHash } from "node:crypto";
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { git } from "./git.ts";
+
+/**
+ * Its path below `directory`; made where it is not there or holds other templates. It is moved to its place when it is
+ * whole, and its name tells its content, so two servers that make it at once do not meet.
+ */
+export async function templateRepository(directory: string, templates: string): Promise<string> {
+  const files = await filesBelow(templates);
+  const name = `templates-${(await hashOf(templates, files)).slice(0, 16)}.git`;
+  const path = join(directory, name);
+  if (await exists(path)) return path;
+
+  await mkdir(directory, { recursive: true });
+  const temporary = await mkdtemp(join(directory, "templates-new-"));
+  try {
+    const made = await make(temporary, templates, files);
+    await rename(made, path).catch(async (error: unknown) => {
+      if (!(await exists(path))) throw error;
+    });
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+  await removeOthers(directory, name);
+  return path;
+}
+
+/** Always the same commit for the same templates: a clone that was made before can be compared. */
+const identity = {
+  GIT_AUTHOR_NAME: "Virga",
+  GIT_AUTHOR_EMAIL: "templates@virga.invalid",
+  GIT_AUTHOR_DATE: "2025-01-01T00:00:00Z",
+  GIT_COMMITTER_NAME: "Virga",
+  GIT_COMMITTER_EMAIL: "templates@virga.invalid",
+  GIT_COMMITTER_DATE: "2025-01-01T00:00:00Z",
+};
+
+async function make(temporary: string, templates: string, files: readonly string[]): Promise<string> {
+  const tree = join(temporary, "tree");
+  const repository = join(temporary, "repository.git");
+  for (const file of files)
+    await cp(join(templates, file), join(tree, "template", file), { recursive: true, dereference: true });
+
+  const at = (...parameters: string[]): Promise<string> =>
+    git(["--git-dir", repository, "--work-tree", tree, ...parameters], { cwd: tree, env: identity });
+  // No template of git's own: hooks and exclusions of the host would come along with it.
+  await git(["init", "--quiet", "--bare", "--template=", repository], { cwd: tree });
+  await at("symbolic-ref", "HEAD", "refs/heads/master");
+  await at("config", "core.fileMode", "false");
+  await at("config", "core.autocrlf", "false");
+  // A template's own .gitignore is for the functions that are made of it.
+  await at("add", "--all", "--force");
+  await at("commit", "--quiet", "--no-verify", "--message", "Templates");
+  return repository;
+}
+
+async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .sort();
+}
+
+async function hashOf(folder: string, files: readonly string[]): Promise<string> {
+  const hash = createHash("sha256");
+  for (const file of files) {
+    const content = await readFile(join(folder, file));
+    hash.update(`${file}\0${content.length}\0`).update(content);
+  }
+  return hash.digest("hex");
+}
+
+/** Those of other versions, and what a crash left. A fresh one may be another server's work in hand. */
+async function removeOthers(directory: string, kept: string): Promise<void> {
+  const hourAgo = Date.now() - 3_600_000;
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith("templates-") || name === kept) continue;
+    const path = join(directory, name);
+    const modified = (await stat(path).catch(() => undefined))?.mtimeMs ?? Infinity;
+    if (name.endsWith(".git") || modified < hourAgo) await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}

@@ -1,0 +1,7 @@
+def handle(req):
+    """Answers the body of a request.
+
+    req (str): the request's body
+    """
+
+    return req

@@ -1,0 +1,5 @@
+class Handler
+  def run(req)
+    "Hello from OpenFaaS!"
+  end
+end

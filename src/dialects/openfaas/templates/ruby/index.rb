@@ -1,0 +1,5 @@
+require_relative "function/handler"
+
+$stdout.sync = true
+answer = Handler.new.run($stdin.read)
+puts answer unless answer.nil?

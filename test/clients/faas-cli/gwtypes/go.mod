@@ -1,0 +1,3 @@
+module github.com/openfaas/faas/gateway
+
+go 1.26
