@@ -3,6 +3,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { parse as parseQuery } from "node:querystring";
+import { summarise } from "./said.mjs";
 
 export function expressHandler({ environment, root }) {
   const app = join(root, "home/app");
@@ -16,7 +17,8 @@ export function expressHandler({ environment, root }) {
     text: bytesOf(undefined),
   };
 
-  async function serve(request) {
+  async function serve(request, callContext) {
+    const began = performance.now();
     const headers = {};
     for (const [name, value] of request.headers) headers[name] = value;
     headers["content-type"] ??= "text/plain";
@@ -24,7 +26,10 @@ export function expressHandler({ environment, root }) {
     const at = url.indexOf("/", url.indexOf("//") + 2);
     const mark = url.indexOf("?", at);
     const body = await bodyOf(request, headers);
-    if (body instanceof Response) return body;
+    if (body instanceof Response) {
+      summarise(callContext, request, body.status, -1, began);
+      return body;
+    }
     const event = {
       body,
       headers,
@@ -33,7 +38,15 @@ export function expressHandler({ environment, root }) {
       path: mark < 0 ? url.slice(at) : url.slice(at, mark),
     };
     return new Promise((resolve) => {
-      const context = new FunctionContext((error, value) => resolve(answerOf(context, error, value)));
+      let isAnswered = false;
+      const context = new FunctionContext((error, value) => {
+        const { answer, bytes } = answerOf(context, error, value);
+        // What a handler says after its answer is heard by nobody.
+        if (isAnswered) return;
+        isAnswered = true;
+        summarise(callContext, request, answer.status, bytes, began);
+        resolve(answer);
+      });
       try {
         Promise.resolve(handler(event, context, context.cb))
           .then((value) => {
@@ -115,7 +128,7 @@ class FunctionContext {
 function answerOf(context, error, value) {
   if (error) {
     console.error(error);
-    return new Response(`${error}`, { status: context.statusCode, headers: html });
+    return textAnswer(context.statusCode, [["content-type", html["content-type"]]], `${error}`);
   }
   const status = context.statusCode;
   const headers = [];
@@ -129,16 +142,19 @@ function answerOf(context, error, value) {
   const isEmpty = status === 204 || status === 205 || status === 304;
   if (isEmpty || value === undefined || value === null) {
     if (type !== undefined) headers.push(["content-type", withCharset(type)]);
-    return new Response(null, { status, headers });
+    return { answer: new Response(null, { status, headers }), bytes: 0 };
   }
   if (value instanceof Uint8Array) {
     headers.push(["content-type", withCharset(type ?? "application/octet-stream")]);
-    return new Response(value, { status, headers });
+    return { answer: new Response(value, { status, headers }), bytes: value.length };
   }
   const isJson = typeof value === "boolean" || typeof value === "number";
-  const text = isJson || typeof value === "object" ? JSON.stringify(value) : `${value}`;
   headers.push(["content-type", asText(type ?? (isJson ? "application/json" : "text/html"))]);
-  return new Response(text, { status, headers });
+  return textAnswer(status, headers, isJson || typeof value === "object" ? JSON.stringify(value) : `${value}`);
+}
+
+function textAnswer(status, headers, text) {
+  return { answer: new Response(text, { status, headers }), bytes: Buffer.byteLength(text) };
 }
 
 /** Express names the encoding of what is text by its type, where nobody has. */

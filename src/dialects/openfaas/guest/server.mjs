@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { Agent, request as send } from "node:http";
 import { connect } from "node:net";
 import { Readable } from "node:stream";
-import { durationMs, eachLine, say, stamp } from "./said.mjs";
+import { durationMs, eachLine, say, stamp, summarise } from "./said.mjs";
 
 /** Resolves when the server accepts connections: no call comes before. Rejects where it ends instead. */
 export async function serverHandler(place) {
@@ -15,7 +15,6 @@ export async function serverHandler(place) {
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
   const prefix = upstream.pathname === "/" ? "" : upstream.pathname.replace(/\/$/, "");
   const timeoutMs = durationMs(environment.exec_timeout, 30_000);
-  const logs = environment.http_log !== "false";
 
   return async (request, context) => {
     calls.add(context);
@@ -23,7 +22,7 @@ export async function serverHandler(place) {
     try {
       const body = await smallBody(request);
       const answer = await forward({ address, agent, prefix, timeoutMs }, request, body, context);
-      if (logs) say(context, summary(request, answer, began));
+      summarise(context, request, answer.status, Number(answer.headers.get("content-length") ?? -1), began);
       return answer;
     } finally {
       calls.delete(context);
@@ -157,13 +156,6 @@ function headersFor(request, body) {
 
 function failed(status) {
   return new Response("", { status, headers: { "x-openfaas-internal": "of-watchdog" } });
-}
-
-function summary(request, answer, began) {
-  const length = answer.headers.get("content-length");
-  const size = length === null ? "" : ` - ContentLength: ${length}B`;
-  const seconds = ((performance.now() - began) / 1000).toFixed(4);
-  return `${request.method} ${new URL(request.url).pathname} - ${answer.status}${size} (${seconds}s)`;
 }
 
 /** They speak of one connection, not of the call (RFC 9110 section 7.6.1). */
