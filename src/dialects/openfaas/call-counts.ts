@@ -1,6 +1,6 @@
 /** What OpenFaaS's gateway counts, for Prometheus and for `invocationCount` (contract section 1). */
 import { Counter, Gauge, Registry } from "prom-client";
-import type { FunctionId } from "../../core/model.ts";
+import type { FunctionId, Revision } from "../../core/model.ts";
 import type { Engine } from "../../engine/engine.ts";
 
 export interface Series {
@@ -56,7 +56,7 @@ export class CallCounts {
    * The text exposition format. `deployed`: the functions whose replicas are shown; `isShown` says of which others' calls are.
    */
   async render(
-    deployed: readonly FunctionId[],
+    deployed: readonly Pick<Revision, "namespace" | "name" | "config">[],
     isShown: (functionName: string) => boolean,
   ): Promise<{ text: string; type: string }> {
     const registry = new Registry();
@@ -73,20 +73,35 @@ export class CallCounts {
       labelNames: ["function_name"],
       registers,
     });
-    const replicas = new Gauge({
-      name: "gateway_service_count",
-      help: "Current count of replicas for function",
-      labelNames: ["function_name"],
-      registers,
-    });
+    const gauge = (name: string, help: string): Gauge =>
+      new Gauge({ name, help, labelNames: ["function_name"], registers });
+    const replicas = gauge("gateway_service_count", "Current count of replicas for function");
+    const ready = gauge("gateway_service_ready_count", "Current count of ready replicas for function");
+    const target = gauge("gateway_service_target", "Target load for function");
+    const min = gauge("gateway_service_min", "Min replicas for function");
+    const inFlight = gauge(
+      "gateway_invocation_function_invocation_inflight",
+      "Current count of requests in flight for function",
+    );
     const shown = [...this.#series.values()].filter(({ label }) => isShown(label));
     for (const { label, started: calls, byCode } of shown) {
-      started.inc({ function_name: label }, calls);
-      for (const [code, { calls: ended }] of byCode) total.inc({ function_name: label, code: String(code) }, ended);
+      const name = { function_name: label };
+      let left = calls;
+      started.inc(name, calls);
+      for (const [code, { calls: ended }] of byCode) {
+        total.inc({ ...name, code: String(code) }, ended);
+        left -= ended;
+      }
+      inFlight.set(name, left);
     }
-    for (const id of deployed) {
-      const there = this.#engine.pool.instances(id).filter(({ state }) => state !== "draining").length;
-      replicas.set({ function_name: `${id.name}.${id.namespace}` }, there);
+    for (const { config, ...id } of deployed) {
+      const name = { function_name: `${id.name}.${id.namespace}` };
+      const there = this.#engine.pool.instances(id).filter(({ state }) => state !== "draining");
+      const { openfaas, queue, min: least } = config.scaling;
+      replicas.set(name, there.length);
+      ready.set(name, there.filter(({ state }) => state !== "starting").length);
+      target.set(name, openfaas?.target ?? queue?.target ?? 0);
+      min.set(name, least);
     }
     return { text: `${await registry.metrics()}\n${secondsText(shown)}`, type: registry.contentType };
   }

@@ -7,6 +7,7 @@ import type { FunctionSettings } from "../../engine/engine.ts";
 import { type Deployment, durationMs, memoryMb, processors } from "./deployment.ts";
 import type { Image } from "./images.ts";
 import { secretVariable } from "./names.ts";
+import { readProbes } from "./probe-annotations.ts";
 import { readRetryAnnotations } from "./retry-annotations.ts";
 import { readScaleLabels } from "./scale-labels.ts";
 
@@ -25,6 +26,7 @@ export function settingsOf(deployment: Deployment, image: Image): FunctionSettin
   const inFlight = Number(environment["max_inflight"] ?? 0);
   const isForking = image.watchdog === "classic" || forkingModes.has(environment["mode"] ?? "streaming");
   const { limits, annotations } = deployment;
+  readProbes(annotations);
   return {
     runtime: annotations?.[runtimeAnnotation] ?? "node",
     convention: "native",
@@ -59,6 +61,7 @@ export function guestLayer(deployment: Deployment, image: Image): Promise<Uint8A
     entry: image.entry,
     workingDirectory: image.workingDirectory,
     readOnly: deployment.readOnlyRootFilesystem === true,
+    ...readProbes(deployment.annotations),
     variables: Object.keys(environmentOf(deployment, image)),
     path: containerPath,
   };

@@ -383,6 +383,10 @@ describe("the gateway over HTTP", { skip }, () => {
         `gateway_functions_seconds_count{${label},code="200"} 1`,
         "# TYPE gateway_service_count gauge",
         `gateway_service_count{function_name="cat.openfaas-fn"} 1`,
+        `gateway_service_ready_count{function_name="cat.openfaas-fn"} 1`,
+        `gateway_service_target{function_name="cat.openfaas-fn"} 50`,
+        `gateway_service_min{function_name="cat.openfaas-fn"} 1`,
+        `gateway_invocation_function_invocation_inflight{${label}} 0`,
       ])
         assert.ok(text.split("\n").includes(line), `${line}\n${text}`);
     });

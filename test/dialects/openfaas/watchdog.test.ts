@@ -402,6 +402,37 @@ describe("of-watchdog", { skip }, () => {
     assert.match((await logsOf(faas, "mortal")).join("\n"), /node server\.mjs\) is gone: it ended with exit code 3/);
   });
 
+  test("http: no call comes before the server says that it is ready, and one that is not well is replaced", async () => {
+    const annotations = {
+      "com.openfaas.ready.http.path": "/ready",
+      "com.openfaas.health.http.path": "/health",
+      "com.openfaas.health.http.periodSeconds": "100ms",
+      "com.openfaas.health.http.failureThreshold": "2",
+    };
+    await modes("careful", { mode: "http", warms: "300", log_callid: "true" }, { annotations });
+    const first = await faas.call("careful/ready", { headers: { "x-call-id": "careful-1" } });
+    assert.equal(first.status, 200);
+    await faas.call("careful/fall-ill");
+    const next = await eventually(
+      async () => (await faas.call("careful/health")).status,
+      (status) => status === 200,
+    );
+    assert.equal(next, 200);
+    const lines = await eventually(
+      () => logsOf(faas, "careful"),
+      (found) => found.some((line) => line.includes("failed its health check")),
+    );
+    assert.ok(lines.some((line) => line.includes("it failed its health check at /health 2 times")));
+    assert.ok(lines.some((line) => /GET \/ready - 200 OK - ContentLength: .* \[careful-1\]$/.test(line)));
+    const wrong = await faas.send("POST", "/system/functions", {
+      service: "careless",
+      image: "test/watchdog:1.0.0",
+      annotations: { "com.openfaas.health.http.path": "health" },
+    });
+    assert.equal(wrong.status, 400);
+    assert.match(await wrong.text(), /com\.openfaas\.health\.http\.path: "health" does not begin with \//);
+  });
+
   test("http: a server that never listens is told of by the reason", async () => {
     await modes("stillborn", { mode: "http", fprocess: "sh -c exit\t7" }).then(
       async () => assert.equal((await faas.call("stillborn")).status, 500),

@@ -23,6 +23,8 @@ export function furnish() {
   const root = isLinked ? "/" : code;
   const places = [root, code].map((base) => resolve(base, `.${settings.workingDirectory}`));
   process.chdir(places.find((place) => existsSync(place)) ?? process.cwd());
+  // What health checks of images look for.
+  if (environment.suppress_lock !== "true") writeFileSync("/tmp/.lock", "");
   return { settings, environment, root, directory: process.cwd(), command: commandOf(environment, code) };
 }
 

@@ -19,14 +19,14 @@ export function say(context, text) {
 }
 
 /** What of-watchdog says of each request to a server: `POST / - 200 OK - ContentLength: 8B (0.0023s)`. `bytes` below 0: not known. */
-export function summarise(context, { method, url }, status, bytes, began) {
+export function summarise(context, { method, url, headers }, status, bytes, began) {
   const at = url.indexOf("/", url.indexOf("//") + 2);
   const seconds = ((performance.now() - began) / 1000).toFixed(4);
   const reason = reasons[status] ?? "";
-  say(
-    context,
-    `${method} ${at < 0 ? "/" : url.slice(at)} - ${status} ${reason} - ContentLength: ${humanSize(bytes)} (${seconds}s)`,
-  );
+  const size = humanSize(bytes);
+  const id = process.env.log_callid === "true" ? ` [${headers.get("x-call-id") ?? "none"}]` : "";
+  const path = at < 0 ? "/" : url.slice(at);
+  say(context, `${method} ${path} - ${status} ${reason} - ContentLength: ${size} (${seconds}s)${id}`);
 }
 
 /** As Docker's units package writes it: four digits at most, in powers of 1000. */

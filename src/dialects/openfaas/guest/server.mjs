@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { Agent, request as send } from "node:http";
 import { connect } from "node:net";
 import { Readable } from "node:stream";
+import { untilReady, watchHealth } from "./probes.mjs";
 import { durationMs, eachLine, say, stamp, summarise } from "./said.mjs";
 
 /** Resolves when the server accepts connections: no call comes before. Rejects where it ends instead. */
@@ -11,7 +12,11 @@ export async function serverHandler(place) {
   const upstream = new URL(environment.upstream_url || environment.http_upstream_url || "http://127.0.0.1:3000");
   const address = { host: upstream.hostname, port: Number(upstream.port || 80) };
   const calls = new Set();
-  await startServer(place, address, calls);
+  const end = await startServer(place, address, calls);
+  const { health, ready } = place.settings;
+  const readyPath = ready?.path ?? environment.ready_path;
+  if (readyPath) await untilReady(address, { initialDelayMs: 0, timeoutMs: 1000, ...ready, path: readyPath });
+  if (health !== undefined) watchHealth(address, health, end);
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
   const prefix = upstream.pathname === "/" ? "" : upstream.pathname.replace(/\/$/, "");
   const timeoutMs = durationMs(environment.exec_timeout, 30_000);
@@ -54,13 +59,14 @@ async function startServer({ environment, directory, command: [command, ...args]
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
   // A container ends with its server, whose last lines are on their way; the platform starts another.
-  const end = () => {
-    const reason = `the function's server (${line}) is gone: ${String(ended)}`;
+  const end = (why) => {
+    const reason = `the function's server (${line}) is gone: ${why}`;
     log("stderr", `${stamp()} ${reason}`);
     throw new Error(reason);
   };
-  if (ended !== undefined) end();
-  child.once("exit", () => setTimeout(end, lastLinesMs));
+  if (ended !== undefined) end(ended);
+  child.once("exit", () => setTimeout(() => end(ended), lastLinesMs));
+  return end;
 }
 
 function accepts({ host, port }) {
