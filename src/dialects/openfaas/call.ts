@@ -197,6 +197,8 @@ function completeHeaders(call: Call, head: RequestHead): void {
     call.startTime,
   );
   if (!call.isNamed) head.headers.push("x-call-id", call.requestId);
+  // The watchdogs tell a body whose length is not known from none.
+  if (head.chunked) head.headers.push("transfer-encoding", "chunked");
 }
 
 /** One call's answer, with OpenFaaS's headers and texts. */

@@ -124,7 +124,7 @@ function requestVariables(request, length) {
   const variables = { Http_Method: request.method, Http_Path: pathname, Http_ContentLength: `${length}` };
   if (search !== "") variables.Http_Query = search.slice(1);
   for (const [name, value] of request.headers) {
-    if (name === "transfer-encoding") continue;
+    if (name === "transfer-encoding") variables.Http_ContentLength = "-1";
     variables[`Http_${canonical(name)}`] ??= value;
   }
   variables.Http_Content_Length = variables.Http_ContentLength;

@@ -84,7 +84,7 @@ function accepts({ host, port }) {
 /** All of it where it is small, so that no stream is made for it; undefined for one that is to be streamed. */
 async function smallBody(request) {
   if (request.method === "GET" || request.method === "HEAD") return Buffer.alloc(0);
-  const length = request.headers.get("content-length");
+  const length = request.headers.get("content-length") ?? (request.headers.has("transfer-encoding") ? null : "0");
   return length !== null && Number(length) <= wholeBytes ? Buffer.from(await request.arrayBuffer()) : undefined;
 }
 
