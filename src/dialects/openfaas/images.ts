@@ -39,7 +39,8 @@ export class Images {
   /** Throws 400 for one that is not here. */
   async find(name: string): Promise<Image> {
     const stored = await this.#records.get<StoredImage>(keyOf(name));
-    if (stored !== undefined) return stored.value;
+    // What no function uses may have been removed; a new build makes it again.
+    if (stored !== undefined && (await this.#blobs.has(stored.value.source))) return stored.value;
     const builtIn = findBuiltInImage(name);
     if (builtIn !== undefined) return this.#builtIn(builtIn);
     throw new FaasError(
