@@ -8,7 +8,6 @@ import { Faas } from "../test/dialects/openfaas/faas.ts";
 import { median, spread } from "./figures.ts";
 import { load } from "./load.ts";
 import type { Report } from "./run.ts";
-import { hasWrk, wrkRate } from "./wrk.ts";
 
 export const name = "openfaas";
 
@@ -54,7 +53,6 @@ export async function measure(report: Report): Promise<void> {
       peer: { ...post, port: peer, path: "/function/echo" },
       virga: { ...post, port: ours, path: "/function/echo" },
     };
-    report("load", hasWrk ? "wrk" : "of this process; wrk would leave both sides more of the processors");
     report("between Express and the provider", watchdog === undefined ? "nothing" : "of-watchdog");
     await compare(report, "node22", sides);
     if (watchdog === undefined) {
@@ -75,7 +73,7 @@ export async function measure(report: Report): Promise<void> {
   }
 }
 
-type Load = Omit<Parameters<typeof load>[0], "connections"> & Omit<Parameters<typeof wrkRate>[0], "connections">;
+type Load = Omit<Parameters<typeof load>[0], "connections">;
 
 /** Each side in turn, first one call at a time, then many; the first round warms up and does not count. */
 async function compare(report: Report, what: string, sides: Readonly<Record<string, Load>>): Promise<void> {
@@ -88,12 +86,10 @@ async function compare(report: Report, what: string, sides: Readonly<Record<stri
   for (let round = 0; round <= rounds; round++)
     for (const [side, one] of Object.entries(sides)) {
       const alone = await load({ ...one, connections: 1 });
-      const many = hasWrk
-        ? await wrkRate({ ...one, connections })
-        : (await load({ ...one, connections })).length / seconds;
+      const many = await load({ ...one, connections });
       if (round === 0) continue;
       latency.get(side)!.push(median(alone));
-      rate.get(side)!.push(many);
+      rate.get(side)!.push(many.length / seconds);
     }
   for (const side of Object.keys(sides)) {
     report(`${what}, ${side}: ms, one at a time`, spread(latency.get(side)!, 3));
