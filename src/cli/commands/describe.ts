@@ -22,7 +22,8 @@ export const describe = command({
     const { config, build } = revision;
     const { limits, scaling } = config;
     const now = Date.now();
-    const reasons = decisions.map((one) => `${formatAge(one.at, now)} ago: ${one.from} → ${one.to}, ${one.reason}`);
+    const when = (at: number): string => formatAge(at, now).replace(/(?<!now)$/, " ago");
+    const reasons = decisions.map((one) => `${when(one.at)}: ${one.from} → ${one.to}, ${one.reason}`);
     if (options.scaling) {
       printFields(terminal, {
         name: `${state.namespace}/${state.name}`,
