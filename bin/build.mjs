@@ -21,6 +21,8 @@ const kept = new Set(["guest", "templates", "images", "ui"]);
 for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
   if (!entry.isDirectory() || !kept.has(entry.name)) continue;
   const folder = join(entry.parentPath, entry.name);
-  cpSync(folder, join(output, relative(source, folder)), { recursive: true });
+  // What stands beside a page is compiled.
+  const filter = (file) => entry.name !== "ui" || !file.endsWith(".ts");
+  cpSync(folder, join(output, relative(source, folder)), { recursive: true, filter });
 }
 say(`Built ${relative(packageRoot, output)}/.`);
