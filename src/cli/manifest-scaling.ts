@@ -2,7 +2,7 @@ import type { ManifestScaling } from "./manifest-schema.ts";
 
 /** A function's scaling as the API takes it: the same words, with units in the names of durations and percentages. */
 export function scalingOf(scaling: ManifestScaling): Record<string, unknown> {
-  const { min, max, policy, weight, keepAlive, kpa, openfaas, queue, cpu, schedule, expression } = scaling;
+  const { min, max, policy, weight, spare, keepAlive, kpa, openfaas, queue, cpu, schedule, expression } = scaling;
   return renamed({
     min,
     max,
@@ -10,6 +10,7 @@ export function scalingOf(scaling: ManifestScaling): Record<string, unknown> {
     keepAlive: typeof keepAlive === "object" ? keptBy(keepAlive) : undefined,
     policy,
     weight,
+    spare,
     kpa: kpa && renamed(kpa),
     openfaas: openfaas && renamed(openfaas),
     queue: queue && renamed(queue),

@@ -187,6 +187,9 @@ const scaling = z
       .max(100)
       .optional()
       .meta({ description: "Its claim among the namespace's functions where the machine is full. Default: 1." }),
+    spare: count(
+      "`demand`, `schedule`: instances without a call that are kept ready while others have some.",
+    ).optional(),
     policy: z
       .enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"])
       .optional()

@@ -62,6 +62,8 @@ export interface Scaling {
   readonly policy: ScalingPolicy;
   /** Its claim among the functions of its namespace where the machine is full; 2 has twice that of 1. */
   readonly weight: number;
+  /** `demand`, `schedule`: instances without a call that are kept ready while others have some; absent: none. */
+  readonly spare?: number;
   /** `demand`, `schedule`: who says how long the last instance stays and when one is made ahead. Absent: `fixed`. */
   readonly keepAlive?: KeepAliveSettings;
   /** Settings of the policy of this name; absent where the function uses another. */

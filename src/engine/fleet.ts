@@ -53,6 +53,8 @@ export class Fleet {
   typicalStartMs: number | undefined;
   /** Its policy is asked at intervals, by the scaler; the four that follow are the scaler's. */
   readonly periodic: boolean;
+  /** See `Scaling.spare`. */
+  readonly spare: number;
   autoscaler: Autoscaler | undefined;
   /** Counts calls for it. */
   load: CallLoad | undefined;
@@ -74,6 +76,7 @@ export class Fleet {
     this.revision = revision;
     this.machine = machine;
     this.periodic = revision.config.scaling.policy !== "demand";
+    this.spare = revision.config.scaling.spare ?? 0;
     this.lastUsed = machine.clock.monotonic();
   }
 
@@ -199,6 +202,18 @@ export class Fleet {
     return ready;
   }
 
+  /** Of those, the ones without a call. */
+  get idle(): number {
+    let idle = 0;
+    for (const worker of this.workers) if (worker.state === "ready" && worker.calls.size === 0) idle++;
+    return idle;
+  }
+
+  /** How many of them there should be at the moment. */
+  get spareNow(): number {
+    return this.spare > 0 && this.serving && this.running > 0 ? this.spare : 0;
+  }
+
   get running(): number {
     let running = 0;
     for (const worker of this.workers) running += worker.calls.size;
@@ -216,6 +231,7 @@ export class Fleet {
 
   #admit(worker: Worker, call: PoolCall): void {
     worker.calls.set(call.id, call);
+    if (this.spare > 0 && worker.calls.size === 1 && this.trials === 0) this.machine.hungry(this);
     if (worker.calls.size >= worker.capacity) {
       worker.open = false;
       // On the hot path it is the top of the stack.

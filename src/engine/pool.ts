@@ -453,6 +453,8 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       concurrency: limits.concurrency,
       min: fleet.min,
       max: scaling.max,
+      idle: fleet.idle,
+      spare: fleet.spareNow,
       typicalRunMs: fleet.typicalRunMs,
       typicalStartMs: fleet.typicalStartMs,
     });
@@ -474,8 +476,8 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     }
     fleet.obstacle = placement.reason;
     fleet.patient = true;
-    // Its policy asks again at the next tick.
-    if (fleet.line.size === 0 && fleet.target !== undefined) this.#hungry.delete(fleet);
+    // Its policy asks again at the next tick, and one to spare with the next call.
+    if (fleet.line.size === 0 && (fleet.target !== undefined || fleet.ready >= fleet.min)) this.#hungry.delete(fleet);
     if (placement.kind === "wait" && placement.evict.length === 0 && fleet.line.size > 0) this.#crowd.join(fleet);
     if (placement.kind === "never") {
       this.#hungry.delete(fleet);
@@ -702,10 +704,12 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     if (fleet.target !== undefined) return;
     const { keepAliveMs } = fleet.revision.config.scaling;
     const { habit } = fleet;
-    let { ready } = fleet;
+    let { ready, idle } = fleet;
+    const spare = fleet.spareNow;
     // In the order of their start: of equally idle ones the oldest goes.
     for (const worker of fleet.workers) {
       if (worker.calls.size > 0 || worker.state !== "ready") continue;
+      if (idle <= spare) return;
       // The last one is the policy's; those beside it are kept for a fixed time.
       const reason =
         habit?.known === true && ready === 1 && fleet.min === 0
@@ -713,6 +717,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
           : reasonToStop({ idleMs: now - worker.idleSince, keepAliveMs, ready, min: fleet.min });
       if (reason === undefined) continue;
       ready--;
+      idle--;
       this.stop(worker, reason, retireGraceMs);
     }
   }

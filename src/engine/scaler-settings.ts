@@ -84,6 +84,7 @@ export const scalingSettings = z
     max: whole(1, mostInstances),
     keepAliveMs: whole(0, oneDayMs),
     weight: number(0.01, 100),
+    spare: whole(0, mostInstances),
     keepAlive: z.strictObject(keepAlive).partial(),
     policy: z.enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"]),
     kpa: z.strictObject(kpa).partial(),

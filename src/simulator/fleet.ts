@@ -345,6 +345,9 @@ export class SimulatedFleet {
         concurrency: this.#slots,
         min: scaling.min,
         max: scaling.max,
+        // Nobody asks for any in a trace.
+        idle: 0,
+        spare: 0,
         typicalRunMs: this.#typicalRunMs,
         typicalStartMs: startMs,
       });

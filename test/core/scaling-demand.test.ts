@@ -11,6 +11,8 @@ const calm: DemandState = {
   concurrency: 1,
   min: 0,
   max: 100,
+  idle: 0,
+  spare: 0,
   failures: 0,
   typicalRunMs: undefined,
   typicalStartMs: undefined,
@@ -25,6 +27,16 @@ test("as many instances start as the waiting calls need, counting those on their
 
 test("the floor is kept without a call", () => {
   assert.deepEqual(decideStarts({ ...calm, min: 2, ready: 1 }), { start: 1, reason: "min is 2" });
+});
+
+test("instances to spare are started beside those that have calls, as far as there are none, and up to max", () => {
+  const busy = { ...calm, ready: 2, spare: 2 };
+  assert.deepEqual(decideStarts(busy), { start: 2, reason: "0 of 2 to spare" });
+  assert.equal(decideStarts({ ...busy, ready: 3, idle: 1 }).start, 1);
+  assert.equal(decideStarts({ ...busy, ready: 4, idle: 2 }).start, 0);
+  assert.equal(decideStarts({ ...busy, starting: 1 }).start, 1);
+  assert.equal(decideStarts({ ...busy, max: 3 }).start, 1);
+  assert.equal(decideStarts({ ...busy, failures: 1 }).start, 1);
 });
 
 test("a line that is over before a start helps starts nothing, unless it turns out longer", () => {
@@ -50,6 +62,8 @@ test("whatever the state, max is kept, and with nothing on its way somebody in l
     concurrency: fc.integer({ min: 1, max: 100 }),
     min: fc.nat(10),
     max: fc.integer({ min: 10, max: 110 }),
+    idle: fc.nat(20),
+    spare: fc.nat(20),
     failures: fc.nat(4),
     typicalRunMs: fc.option(fc.double({ min: 0, max: 1e6, noNaN: true }), { nil: undefined }),
     typicalStartMs: fc.option(fc.double({ min: 0, max: 1e5, noNaN: true }), { nil: undefined }),

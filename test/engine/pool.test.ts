@@ -207,6 +207,26 @@ describe("pool: ending", () => {
     assert.deepEqual(runtime.alive, [two!.instance]);
   });
 
+  test("instances to spare are kept while others have calls, and go when nothing is left to do", async () => {
+    const { runtime, functions, call, clock, pool } = rig();
+    functions.deploy(revisionOf({ scaling: { keepAliveMs: 2000, spare: 2, max: 4 } }));
+    await clock.advance(100);
+    assert.equal(runtime.alive.length, 0, "without a call there are none");
+    call();
+    await clock.advance(100);
+    assert.equal(runtime.alive.length, 3);
+    assert.match(pool.decisions(id)[0]!.reason, /1 of 2 to spare/);
+    call();
+    await clock.advance(100);
+    assert.equal(runtime.alive.length, 4, "a spare one took the call, and another came up to max");
+    assert.equal(runtime.running.length, 2);
+    await clock.advance(10_000);
+    assert.equal(runtime.alive.length, 4, "idle for long, but to spare");
+    while (runtime.running.length > 0) runtime.running[0]!.answer();
+    await clock.advance(3000);
+    assert.equal(runtime.alive.length, 0);
+  });
+
   test("with nothing left to do the pool keeps no timer", async () => {
     const { runtime, functions, call, clock } = rig();
     functions.deploy(revisionOf({ scaling: { keepAliveMs: 1000 } }));

@@ -14,6 +14,10 @@ export interface DemandState {
   readonly concurrency: number;
   readonly min: number;
   readonly max: number;
+  /** Instances without a call. */
+  readonly idle: number;
+  /** Of those, how many there should be while others have calls; 0 where none have. */
+  readonly spare: number;
   /** Failed starts in a row. */
   readonly failures: number;
   /** What a call takes of late; undefined before the first one ended. */
@@ -42,6 +46,9 @@ export function decideStarts(state: DemandState): ScaleDecision {
   const most = state.failures > 0 ? 1 : Number.POSITIVE_INFINITY;
   if (state.waiting === 0) {
     if (missing > 0) return { start: Math.min(missing, most), reason: `min is ${state.min}` };
+    const there = state.idle + state.starting;
+    const spare = Math.min(state.spare - there, room, most);
+    if (spare > 0) return { start: spare, reason: `${there} of ${state.spare} to spare` };
     return { start: 0, reason: "no call waits" };
   }
   const needed = Math.ceil(state.waiting / state.concurrency) - state.starting;

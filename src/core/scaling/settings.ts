@@ -16,6 +16,7 @@ export function completeScaling(given: ScalingSettings | undefined): Scaling {
     keepAliveMs: given?.keepAliveMs ?? defaultScaling.keepAliveMs,
     policy,
     weight: given?.weight ?? defaultScaling.weight,
+    ...spareOf(policy, given?.spare),
     ...keepAliveOf(policy, given),
     ...(policy === "demand" ? {} : { [policy]: over(defaultPolicySettings[policy], given?.[policy]) }),
   };
@@ -31,6 +32,12 @@ export function completeScaling(given: ScalingSettings | undefined): Scaling {
   }
   checkPolicy(scaling);
   return scaling;
+}
+
+function spareOf(policy: ScalingPolicy, spare = 0): { spare?: number } {
+  if (spare === 0) return {};
+  if (policy === "demand" || policy === "schedule") return { spare };
+  throw wrong("spare", `is there, but the policy is ${policy}`, "take it out: that policy says how many there are");
 }
 
 /** Whoever names a time means that time; whoever names nothing gets the policy that learns. */

@@ -111,6 +111,7 @@ const scalingBase = z.object({
   max: whole,
   keepAliveMs: whole,
   weight: number,
+  spare: whole.optional().describe("Instances without a call that are kept ready while others have some."),
   policy: z.enum(["demand", "kpa", "openfaas", "queue", "cpu", "schedule", "expression"]),
 });
 
