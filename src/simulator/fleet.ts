@@ -183,7 +183,9 @@ export class SimulatedFleet {
     // Seconds that have a call or none are not averaged away: a policy may see them.
     const fine = this.#config.scaling.policy === "demand" || gapMs <= beatMs / 4;
     // What is in flight of it already is part of the flow.
-    if (fine && left > 3 * width && this.#waiting() === 0 && this.#free() + running >= width) {
+    const places = this.#free() + running;
+    const fits = latenessMs(stretch) <= places * gapMs - runMs;
+    if (fine && left > 3 * width && this.#waiting() === 0 && fits) {
       this.#stretches.delete(id);
       if (this.#running === 0) this.#called();
       this.#running -= running;
@@ -498,6 +500,13 @@ export class SimulatedFleet {
     if (this.#ready > this.#target) this.#trim(this.#ready - this.#target);
     else if (this.#ready + this.#starting.length < this.#target) this.#hungry();
   }
+}
+
+/** How much later than they came its running calls began, in all: the most that the next ones have to wait for a place. */
+function latenessMs({ nextAt, gapMs, runMs, running, endsSum }: Stretch): number {
+  const endsSumInTime = running * (nextAt + runMs) - (gapMs * running * (running + 1)) / 2;
+  // Sums of fractions are not exact.
+  return Math.floor(endsSum - endsSumInTime);
 }
 
 /** Calls in flight on average. */

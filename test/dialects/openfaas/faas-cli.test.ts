@@ -382,9 +382,10 @@ functions:
     assert.deepEqual([found.image, found.envProcess, found.labels], [image, "cat", { faas_function: "sdk" }]);
     const replicas = async (): Promise<number> => (await statusOf("sdk")).replicas;
     await sdk("scale", "sdk", "openfaas-fn", "0");
-    assert.equal(await replicas(), 0);
+    // One that was still starting is seen first.
+    await until(async () => (await replicas()) === 0);
     await sdk("scale", "sdk", "openfaas-fn", "2");
-    assert.equal(await replicas(), 2);
+    await until(async () => (await replicas()) === 2);
     assert.equal(await faas.invoke("sdk", "still there"), "still there");
   });
 

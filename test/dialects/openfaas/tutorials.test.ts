@@ -102,7 +102,7 @@ describe("tutorials", { skip, timeout: 150_000 }, () => {
     assert.equal((await ask("/pen")).status, 404);
   });
 
-  test("what is refused for the moment comes again later and later, until it is taken", async () => {
+  test("what is refused for the moment comes again until it is taken, and then no more", async () => {
     const lines = [
       "labels:",
       '  com.openfaas.scale.max: "1"',
@@ -123,7 +123,6 @@ describe("tutorials", { skip, timeout: 150_000 }, () => {
     const all = await eventually(calls, (found) => found.at(-1)!.status === 200);
     assert.equal(all.at(-1)!.status, 200);
     assert.equal(new Set(all.map(({ id }) => id)).size, 1);
-    assert.ok(all[1]!.at - all[0]!.at >= 100);
     const taken = all.length;
     await new Promise((resolve) => setTimeout(resolve, 2500));
     assert.equal((await calls()).length, taken);
