@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { templateFiles } from "../../../src/dialects/openfaas/stores/template-files.ts";
 import { goClient, type Ran, run } from "../../clients/clients.ts";
 import { Platform, type PlatformOptions } from "../../platform/harness.ts";
 
@@ -55,7 +56,8 @@ export class Faas {
   folderWith(...templates: string[]): string {
     const folder = this.folder();
     const own = join(import.meta.dirname, "../../../src/dialects/openfaas/templates");
-    for (const name of templates) cpSync(join(own, name), join(folder, "template", name), { recursive: true });
+    for (const name of templates)
+      for (const [path, source] of templateFiles(own, name)) cpSync(source, join(folder, "template", name, path));
     return folder;
   }
 

@@ -6,12 +6,13 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { builtInImages, findBuiltInImage } from "../../../src/dialects/openfaas/stores/built-in-images.ts";
 import { functionStore } from "../../../src/dialects/openfaas/stores/function-store.ts";
 import { templateDescriptions } from "../../../src/dialects/openfaas/stores/template-descriptions.ts";
+import { templateFiles } from "../../../src/dialects/openfaas/stores/template-files.ts";
 import { openTemplateStore, type TemplateStore } from "../../../src/dialects/openfaas/stores/template-store.ts";
 import type { Log } from "../../../src/ports/log.ts";
 
@@ -80,13 +81,17 @@ describe("the template store", () => {
   test("every template has a description, a template.yml of its name, a Dockerfile and a function", () => {
     assert.deepEqual(Object.keys(templateDescriptions).sort(), readdirSync(ownTemplates).sort());
     for (const template of readdirSync(ownTemplates)) {
-      const at = (...path: string[]): string => join(ownTemplates, template, ...path);
-      assert.match(readFileSync(at("template.yml"), "utf8"), new RegExp(`^language: ${template}$`, "m"));
-      const dockerfile = readFileSync(at(template === "dockerfile" ? "function/Dockerfile" : "Dockerfile"), "utf8");
+      const files = templateFiles(ownTemplates, template);
+      const text = (path: string): string => readFileSync(files.get(path)!, "utf8");
+      assert.match(text("template.yml"), new RegExp(`^language: ${template}$`, "m"));
+      const dockerfile = text(template === "dockerfile" ? "function/Dockerfile" : "Dockerfile");
       assert.match(dockerfile, /^CMD \["fwatchdog"\]$/m, template);
-      const fprocess = /^fprocess: (.*)$/m.exec(readFileSync(at("template.yml"), "utf8"))?.[1];
+      const fprocess = /^fprocess: (.*)$/m.exec(text("template.yml"))?.[1];
       if (fprocess !== undefined) assert.ok(dockerfile.includes(`ENV fprocess="${fprocess}"\n`), template);
-      assert.ok(readdirSync(at("function")).length > 0, template);
+      assert.ok(
+        [...files.keys()].some((path) => path.startsWith("function/")),
+        template,
+      );
     }
   });
 
@@ -100,10 +105,18 @@ describe("the templates' repository", { skip: noGit }, () => {
   test("git clones it shallowly, with every file of every template", async () => {
     assert.equal(store.hasGit, true);
     const clone = await cloned("--depth", "1");
-    const files = (path: string): string[] => readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
-    assert.deepEqual(files(join(clone, "template")), files(ownTemplates));
-    const index = join("node22", "index.js");
-    assert.deepEqual(readFileSync(join(clone, "template", index)), readFileSync(join(ownTemplates, index)));
+    assert.deepEqual(readdirSync(join(clone, "template")).sort(), readdirSync(ownTemplates).sort());
+    for (const template of readdirSync(ownTemplates)) {
+      const cloned = join(clone, "template", template);
+      const entries = readdirSync(cloned, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+      const paths = entries.map((entry) => relative(cloned, join(entry.parentPath, entry.name))).sort();
+      const files = templateFiles(ownTemplates, template);
+      assert.deepEqual(paths, [...files.keys()]);
+      for (const [path, source] of files)
+        assert.deepEqual(readFileSync(join(cloned, path)), readFileSync(source), `${template}/${path}`);
+    }
+    const index = (template: string): string => readFileSync(join(clone, "template", template, "index.js"), "utf8");
+    assert.equal(index("node18"), index("node22"));
     assert.equal(inClone(clone, "log", "--format=%an <%ae>"), "Virga <templates@virga.invalid>");
     assert.deepEqual(warnings, []);
   });

@@ -3,21 +3,22 @@ import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { git } from "./git.ts";
+import { templateFiles, templateNames } from "./template-files.ts";
 
 /**
  * Its path below `directory`; made where it is not there or holds other templates. It is moved to its place when it is
  * whole, and its name tells its content, so two servers that make it at once do not meet.
  */
 export async function templateRepository(directory: string, templates: string): Promise<string> {
-  const files = await filesBelow(templates);
-  const name = `templates-${(await hashOf(templates, files)).slice(0, 16)}.git`;
+  const files = filesOf(templates);
+  const name = `templates-${(await hashOf(files)).slice(0, 16)}.git`;
   const path = join(directory, name);
   if (await exists(path)) return path;
 
   await mkdir(directory, { recursive: true });
   const temporary = await mkdtemp(join(directory, "templates-new-"));
   try {
-    const made = await make(temporary, templates, files);
+    const made = await make(temporary, files);
     await rename(made, path).catch(async (error: unknown) => {
       if (!(await exists(path))) throw error;
     });
@@ -38,11 +39,10 @@ const identity = {
   GIT_COMMITTER_DATE: "2025-01-01T00:00:00Z",
 };
 
-async function make(temporary: string, templates: string, files: readonly string[]): Promise<string> {
+async function make(temporary: string, files: ReadonlyMap<string, string>): Promise<string> {
   const tree = join(temporary, "tree");
   const repository = join(temporary, "repository.git");
-  for (const file of files)
-    await cp(join(templates, file), join(tree, "template", file), { recursive: true, dereference: true });
+  for (const [path, source] of files) await cp(source, join(tree, "template", path));
 
   const at = (...parameters: string[]): Promise<string> =>
     git(["--git-dir", repository, "--work-tree", tree, ...parameters], { cwd: tree, env: identity });
@@ -57,19 +57,19 @@ async function make(temporary: string, templates: string, files: readonly string
   return repository;
 }
 
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-    .sort();
+/** By their paths below `template/`. */
+function filesOf(templates: string): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const name of templateNames(templates))
+    for (const [path, source] of templateFiles(templates, name)) files.set(`${name}/${path}`, source);
+  return files;
 }
 
-async function hashOf(folder: string, files: readonly string[]): Promise<string> {
+async function hashOf(files: ReadonlyMap<string, string>): Promise<string> {
   const hash = createHash("sha256");
-  for (const file of files) {
-    const content = await readFile(join(folder, file));
-    hash.update(`${file}\0${content.length}\0`).update(content);
+  for (const [path, source] of files) {
+    const content = await readFile(source);
+    hash.update(`${path}\0${content.length}\0`).update(content);
   }
   return hash.digest("hex");
 }

@@ -1,11 +1,11 @@
 /** The template store: the document that names our templates, and the git repository that holds them. */
-import { readdirSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { Log } from "../../../ports/log.ts";
 import { hasGit } from "./git.ts";
 import { refuse, serveUploadPack } from "./git-http.ts";
 import { templateDescriptions } from "./template-descriptions.ts";
+import { templateNames } from "./template-files.ts";
 import { templateRepository } from "./template-repository.ts";
 
 export function openTemplateStore({ directory, log, templates = ownTemplates }: TemplateStoreOptions): TemplateStore {
@@ -13,10 +13,7 @@ export function openTemplateStore({ directory, log, templates = ownTemplates }: 
 
   return {
     document(origin) {
-      return readdirSync(templates, { withFileTypes: true })
-        .filter((entry) => entry.isDirectory())
-        .map((entry) => entryOf(entry.name, origin))
-        .sort((one, other) => (one.template < other.template ? -1 : 1));
+      return templateNames(templates).map((name) => entryOf(name, origin));
     },
     get hasGit() {
       return hasGit();
@@ -43,7 +40,7 @@ export interface TemplateStoreOptions {
   /** Where the repository is kept; made at first use. */
   readonly directory: string;
   readonly log: Log;
-  /** A folder per template. */
+  /** A folder per template, see `templateFiles`. */
   readonly templates?: string;
 }
 

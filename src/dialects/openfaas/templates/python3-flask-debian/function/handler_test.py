@@ -1,5 +1,0 @@
-from .handler import handle
-
-
-def test_handle():
-    assert handle("Hello") == "Hello"
