@@ -131,6 +131,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
   opened.push(() => store.close());
   const { records, journal, queue } = store;
   const sockets = socketFolder(folder.data);
+  opened.push(() => sockets.remove());
   const [blobs, sandbox] = await Promise.all([
     openFileBlobs({ directory: folder.blobs, clock }),
     createSandbox({
@@ -327,7 +328,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     requestTimeoutMs,
     trustForwarded: configuration.trustForwarded,
   });
-  opened.push(() => faas.close());
+  opened.push(() => faas.close(0));
   const gateway = createGateway({
     engine,
     endpoints: userEndpoints(whisk.subjects),
@@ -381,9 +382,13 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     const handle: Gateway["handle"] = (...pair) => faas.handle(...pair);
     const served = await serve("OpenFaaS", options.openfaasPort, configuration.openfaas.port, handle);
     if (served !== undefined) {
-      const socket = join(sockets.folder, gatewaySocket);
-      rmSync(socket, { force: true });
-      dialectListeners.push(await openListener({ ...listenerOptions, port: 0, path: socket, handle }));
+      const path = join(sockets.folder, gatewaySocket);
+      try {
+        rmSync(path, { force: true });
+        dialectListeners.push(await openListener({ ...listenerOptions, port: 0, path, handle }));
+      } catch (error) {
+        log.warn("OpenFaaS's functions do not reach their gateway at `gateway:8080`", { error });
+      }
       faas.servedAt(served);
       const password = join(options.configDirectory, "openfaas-password");
       writeFileSync(password, adminToken, { mode: 0o600 });
@@ -405,9 +410,14 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     dialects,
     async close() {
       whisk.close();
-      await faas.close();
       const listeners = [listener, ...dialectListeners].map((one) => one.close(drainMs));
-      await Promise.all([...listeners, events.stop(), workflows.close(), dispatcher.stop(drainMs)]);
+      await Promise.all([
+        ...listeners,
+        faas.close(drainMs),
+        events.stop(),
+        workflows.close(),
+        dispatcher.stop(drainMs),
+      ]);
       await invoker.drain(drainMs);
       await sandbox.close();
       await invocations.close();

@@ -62,7 +62,9 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
 
 async function open(server: Server, { host, port, path, clock, draining }: ListenerOptions): Promise<Listener> {
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port)));
+    server.once("error", (error: NodeJS.ErrnoException) =>
+      reject(path === undefined ? cannotListen(error, host, port) : error),
+    );
     if (path === undefined) server.listen(port, host, resolve);
     else server.listen({ path, readableAll: true, writableAll: true }, resolve);
   });

@@ -26,6 +26,7 @@ interface Order {
 export class Callbacks {
   readonly #options: CallbacksOptions;
   readonly #sending = new Set<Promise<void>>();
+  readonly #cutOff = new AbortController();
   #timer: Timer | undefined;
   #pumping = false;
   #stopped = false;
@@ -47,10 +48,13 @@ export class Callbacks {
     return this.#keep(record, { namespace: record.namespace, callback: note.callback, callId: note.callId });
   }
 
-  async stop(): Promise<void> {
+  /** Those on their way have `graceMs`; then they are left for the next start. */
+  async stop(graceMs: number): Promise<void> {
     this.#stopped = true;
     this.#timer?.cancel();
+    const patience = this.#options.clock.after(graceMs, () => this.#cutOff.abort());
     await Promise.all(this.#sending);
+    patience.cancel();
   }
 
   async #keep({ id }: Invocation, order: Order): Promise<void> {
@@ -89,14 +93,14 @@ export class Callbacks {
   async #send(lease: Lease): Promise<void> {
     const { queue, history, log } = this.#options;
     const order = JSON.parse(Buffer.from(lease.body).toString("utf8")) as Order;
-    const fields = { ...order, invocation: lease.id };
+    const fields = { namespace: order.namespace, callId: order.callId, invocation: lease.id };
     try {
       const record = await history.get(order.namespace, lease.id);
       if (record !== undefined) await this.#post(order, record);
       await queue.settle(queueName, lease.receipt);
     } catch (thrown) {
       const error = asVirgaError(thrown);
-      if (lease.attempt < mostAttempts) {
+      if (this.#stopped || lease.attempt < mostAttempts) {
         const pauseMs = Math.min(firstPauseMs * 2 ** (lease.attempt - 1), longestPauseMs);
         await queue.release(queueName, lease.receipt, pauseMs).catch(() => undefined);
         return;
@@ -119,17 +123,24 @@ export class Callbacks {
     headers.set("x-function-status", String(result?.status ?? 503));
     headers.set("x-function-name", namespace === "openfaas-fn" ? name : `${name}.${namespace}`);
     const body = result === undefined ? Buffer.from(record.error?.message ?? "") : await this.#bodyOf(result);
-    const answer = await fetch(this.#addressOf(callback), {
+    const address = this.#addressOf(callback);
+    // Fetch takes no address with a password in it.
+    if (address.username !== "" || address.password !== "") {
+      const pair = [address.username, address.password].map(decodeURIComponent).join(":");
+      headers.set("authorization", `Basic ${Buffer.from(pair).toString("base64")}`);
+      address.username = address.password = "";
+    }
+    const answer = await fetch(address, {
       method: "POST",
       headers,
       body: new Uint8Array(body),
       redirect: "follow",
-      signal: AbortSignal.timeout(answerMs),
+      signal: AbortSignal.any([AbortSignal.timeout(answerMs), this.#cutOff.signal]),
     });
     // Unread, it would hold its connection.
     await answer.body?.cancel();
     const { status } = answer;
-    if (status === 429 || status >= 500) throw new Error(`${callback} answered ${status}`);
+    if (status === 429 || status >= 500) throw new Error(`${address.origin}${address.pathname} answered ${status}`);
   }
 
   async #bodyOf({ body, blob }: NonNullable<Invocation["result"]>): Promise<Buffer> {
@@ -139,11 +150,11 @@ export class Callbacks {
     return Buffer.concat(chunks);
   }
 
-  #addressOf(callback: string): string {
+  #addressOf(callback: string): URL {
     const url = new URL(callback);
     const gateway = this.#options.gateway();
-    if (gateway === undefined || !gatewayNames.has(url.hostname)) return callback;
-    return `${gateway}${url.pathname}${url.search}`;
+    if (gateway === undefined || !gatewayNames.has(url.hostname)) return url;
+    return new URL(`${gateway}${url.pathname}${url.search}`);
   }
 }
 

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Invocation } from "../../core/model.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { createTurns } from "../../engine/turns.ts";
 import { checkUrl } from "../../gateway/address.ts";
 import type { CallPath } from "../../gateway/call-path.ts";
 import type { Blobs } from "../../ports/blobs.ts";
@@ -21,7 +22,7 @@ import { Images } from "./images.ts";
 import { LooseLines } from "./loose-lines.ts";
 import { Namespaces } from "./namespaces.ts";
 import { serveGateway } from "./routes.ts";
-import { restoreScales } from "./scale.ts";
+import { forgetScales, restoreScales } from "./scale.ts";
 import { functionStore } from "./stores/function-store.ts";
 import { openTemplateStore } from "./stores/template-store.ts";
 
@@ -54,7 +55,8 @@ export interface OpenedOpenFaas {
   handle(request: IncomingMessage, response: ServerResponse): void;
   /** Removes what a namespace has that is being deleted. */
   forget(namespace: string): Promise<void>;
-  close(): Promise<void>;
+  /** Callbacks on their way have `graceMs`. */
+  close(graceMs: number): Promise<void>;
 }
 
 export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
@@ -88,6 +90,7 @@ export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
           gateway: () => served,
         })),
         counts: new CallCounts(engine),
+        turn: createTurns(),
         looseLines: new LooseLines(engine.history),
         follows: new Set(),
         builds: createBuilds(options, images),
@@ -107,11 +110,13 @@ export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
         handle: (request, response) => handle(context, options, request, response),
         async forget(namespace) {
           await context.namespaces.forget(namespace);
+          await forgetScales(context, namespace);
+          context.looseLines.unfollow(namespace);
         },
-        async close() {
+        async close(graceMs) {
           for (const response of context.follows) response.end();
           context.looseLines.close();
-          await callbacks?.stop();
+          await callbacks?.stop(graceMs);
         },
       };
     },

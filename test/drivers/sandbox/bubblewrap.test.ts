@@ -1,13 +1,21 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createLog } from "../../../src/drivers/host/log.ts";
 import { seccompFilter } from "../../../src/drivers/sandbox/bubblewrap/seccomp.ts";
 import { createSandbox } from "../../../src/drivers/sandbox/sandbox.ts";
 import { describeEnclosure } from "../../contracts/enclosure.ts";
-import { describeSandbox, folder, limits, pause, pidsOfHost, readOrEmpty } from "../../contracts/sandbox.ts";
+import {
+  describeSandbox,
+  folder,
+  limits,
+  pause,
+  pidsOfHost,
+  readOrEmpty,
+  runCommand,
+} from "../../contracts/sandbox.ts";
 import { missingTools } from "../../tools.ts";
 import { groupFolders, openSandbox } from "./open.ts";
 
@@ -18,6 +26,41 @@ describeSandbox("bubblewrap", () => openSandbox("bubblewrap"), skip);
 
 // A shell inside limits the processes where no control group does.
 describeEnclosure("bubblewrap", () => openSandbox("bubblewrap"), skip, asRoot ? 0 : 1);
+
+test("fixtures: folders for networks of their own alone, links where nothing else is", { skip }, async (t) => {
+  const shown = folder(t, { file: "shown\n" });
+  // Programs have a /tmp of their own.
+  const tools = mkdtempSync("/var/tmp/virga-tools-");
+  t.after(() => rmSync(tools, { recursive: true }));
+  chmodSync(tools, 0o755);
+  writeFileSync(join(tools, "tool"), "");
+  const brought = folder(t, { file: "brought\n" });
+  const sandbox = await createSandbox({
+    choice: "bubblewrap",
+    stateDirectory: folder(t, {}),
+    log: createLog({ level: "silent", pretty: false }),
+    toolFolders: [tools],
+    fixtures: {
+      folders: { "/run/shown": shown },
+      links: { "/placed": "/tmp/placed", "/app": "/tmp/app", [tools]: "/tmp/tools", [join(tools, "..")]: "/tmp/above" },
+      hostNames: ["neighbour"],
+    },
+  });
+  try {
+    const said = async (script: string, network: "none" | "host" | "own", target?: string): Promise<string> => {
+      const mounts = target === undefined ? [] : [{ source: brought, target, writable: false }];
+      return (await runCommand(sandbox, ["/bin/sh", "-c", script], { network, mounts })).stdout.trim();
+    };
+    const look = "cat /run/shown/file 2>/dev/null; grep -c neighbour /etc/hosts; readlink /placed";
+    assert.equal(await said(look, "own"), "shown\n1\n/tmp/placed");
+    for (const network of ["none", "host"] as const) assert.equal(await said(look, network), "0\n/tmp/placed");
+    assert.equal(await said(`ls ${tools}; readlink /app`, "host"), "tool\n/tmp/app");
+    for (const target of ["/app", "/app/inner"])
+      assert.equal(await said(`cat ${target}/file; readlink /app`, "host", target), "brought");
+  } finally {
+    await sandbox.close();
+  }
+});
 
 test("the filter is built for both machine types, and for no unknown one", () => {
   assert.notDeepEqual(seccompFilter("x64"), seccompFilter("arm64"));

@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { type ChildProcess, spawnSync } from "node:child_process";
 import { closeSync, openSync, writeFileSync } from "node:fs";
 import { readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -30,15 +30,7 @@ import { seccompFilter } from "./seccomp.ts";
 import { findOutbound, type Outbound, type OutboundNetworks } from "./outbound.ts";
 import { Slots } from "./slot.ts";
 import { type SystemCalls, systemCallsOf } from "./system-calls.ts";
-import {
-  groupText,
-  hostsText,
-  ownHostsText,
-  ownResolverText,
-  passwdText,
-  systemView,
-  type ViewEntry,
-} from "./system-view.ts";
+import { groupText, ownHostsText, ownResolverText, passwdText, systemView, type ViewEntry } from "./system-view.ts";
 
 export interface BubblewrapOptions {
   /** Private files of programs that run; on the file system of the artifacts, so that code is shown by hard links. */
@@ -53,13 +45,13 @@ export interface BubblewrapOptions {
   readonly log: Log;
 }
 
-/** What every program finds beside the system and its own mounts. */
+/** What programs find beside the system and their own mounts. */
 export interface Fixtures {
-  /** Folders of the host, read-only, by their paths inside. */
+  /** Folders of the host, read-only, by their paths inside, for programs with a network of their own: no other may reach a socket in it. */
   readonly folders?: Readonly<Record<string, string>>;
-  /** Targets of symbolic links, by their paths inside. */
+  /** Targets of symbolic links, by their paths inside, for every program. What it brings itself at, above or below the place goes before. */
   readonly links?: Readonly<Record<string, string>>;
-  /** Names for loopback, beside `localhost`. */
+  /** Names for loopback, beside `localhost`, for programs with a network of their own. */
   readonly hostNames?: readonly string[];
 }
 
@@ -78,6 +70,8 @@ class BubblewrapSandbox implements Sandbox {
   readonly #system: readonly ViewEntry[];
   /** For programs with a network of their own. */
   readonly #ownSystem: readonly ViewEntry[];
+  /** The fixtures'. */
+  readonly #links: readonly Extract<ViewEntry, { readonly link: string }>[];
   readonly #outbound: OutboundNetworks | undefined;
   readonly #filterFile: string | undefined;
   readonly #running = new Set<RunningProgram>();
@@ -95,23 +89,24 @@ class BubblewrapSandbox implements Sandbox {
     writeFileSync(accounts.passwd, passwdText, { mode: 0o644 });
     writeFileSync(accounts.group, groupText, { mode: 0o644 });
     const { folders = {}, links = {}, hostNames = [] } = options.fixtures;
-    const added: ViewEntry[] = [
-      ...options.toolFolders.map((folder) => ({ bind: folder, path: folder })),
-      ...Object.entries(folders).map(([path, bind]) => ({ bind, path })),
-      ...Object.entries(links).map(([path, link]) => ({ link, path })),
-    ];
+    this.#links = Object.entries(links).map(([path, link]) => ({ link, path }));
+    const tools: ViewEntry[] = options.toolFolders.map((folder) => ({ bind: folder, path: folder }));
     const shown = (name: string, text: string): string => {
       const file = join(home, name);
       writeFileSync(file, text, { mode: 0o644 });
       return file;
     };
-    const hosts = { bind: shown("hosts", hostsText(hostNames)), path: "/etc/hosts" };
     const ownHosts = { bind: shown("own-hosts", ownHostsText(hostNames)), path: "/etc/hosts" };
     const ownResolver = { bind: shown("own-resolv.conf", ownResolverText), path: "/etc/resolv.conf" };
     const system = systemView(accounts);
-    const besides = (...paths: string[]): ViewEntry[] => system.filter(({ path }) => !paths.includes(path));
-    this.#system = [...besides(hosts.path), hosts, ...added];
-    this.#ownSystem = [...besides(ownHosts.path, ownResolver.path), ownHosts, ownResolver, ...added];
+    const own = [ownHosts, ownResolver];
+    this.#system = [...system, ...tools];
+    this.#ownSystem = [
+      ...system.filter(({ path }) => !own.some((entry) => entry.path === path)),
+      ...own,
+      ...Object.entries(folders).map(([path, bind]) => ({ bind, path })),
+      ...tools,
+    ];
     this.#outbound = findOutbound(options.log);
     const filter = seccompFilter();
     if (filter !== undefined) {
@@ -132,13 +127,21 @@ class BubblewrapSandbox implements Sandbox {
   #openZygote(spec: ZygoteSpec, calls: SystemCalls, filter: Buffer | undefined): Zygote {
     const zygote = new BubblewrapZygote(`zygote-${this.#zygotes.length + 1}`, spec, {
       ...this.#options,
-      view: this.#system,
+      view: this.#view(this.#system, spec.mounts),
       calls,
       filter,
       onStart: (program, { limits }, cgroup) => this.#watchOver(program, limits, cgroup),
     });
     this.#zygotes.push(zygote);
     return zygote;
+  }
+
+  /** With the links whose places nobody takes. */
+  #view(system: readonly ViewEntry[], mounts: readonly Pick<Mount, "target">[]): readonly ViewEntry[] {
+    const taken = [...this.#options.toolFolders, ...mounts.map(({ target }) => target)];
+    const isTaken = (path: string): boolean =>
+      taken.some((other) => path === other || path.startsWith(`${other}/`) || other.startsWith(`${path}/`));
+    return [...system, ...this.#links.filter(({ path }) => !isTaken(path))];
   }
 
   async start(spec: SandboxSpec): Promise<SandboxedProgram> {
@@ -150,10 +153,10 @@ class BubblewrapSandbox implements Sandbox {
       filter = this.#filterFile === undefined ? undefined : openSync(this.#filterFile, "r");
       const argumentsDescriptor = 4;
       const seccompDescriptor = filter === undefined ? undefined : 5;
-      // With a control group its list says when the last process is gone; else the end of the namespace's first process.
       const isOwn = spec.network === "own";
       // Its own descriptor where it has one; a shell can name no more than it has to already.
       const isGated = isOwn && spec.channel === "none";
+      // With a control group its list says when the last process is gone; else the end of the namespace's first process.
       const infoDescriptor = cgroup === undefined ? (filter === undefined ? 5 : 6) : undefined;
       const limitsInside = cgroup?.limitsProcesses !== true && user === undefined;
       const child = await launch(
@@ -185,7 +188,7 @@ class BubblewrapSandbox implements Sandbox {
         shell,
       );
       const parameters = bubblewrapArguments(spec, {
-        system: besideMounts(isOwn ? this.#ownSystem : this.#system, spec.mounts),
+        system: this.#view(isOwn ? this.#ownSystem : this.#system, spec.mounts),
         slot: premises.slot?.directory,
         abilities: this.#abilities,
         seccompDescriptor,
@@ -204,7 +207,7 @@ class BubblewrapSandbox implements Sandbox {
           : readFirst((child.stdio as readonly unknown[])[infoDescriptor] as Readable);
       const gate = isGated ? (child.stdio[gateDescriptor] as Writable) : undefined;
       gate?.on("error", () => undefined);
-      const outbound = isOwn ? this.#wayOut(pid, gate) : undefined;
+      const outbound = isOwn ? this.#wayOut(child, gate) : undefined;
       const program = new RunningProgram({
         id: spec.id,
         process: startedProcess(child),
@@ -242,10 +245,14 @@ class BubblewrapSandbox implements Sandbox {
   }
 
   /** The program waits at its gate until it has its way out; one with a link is blank until it is told to begin. */
-  async #wayOut(bubblewrap: number, gate: Writable | undefined): Promise<Outbound | undefined> {
+  async #wayOut(bubblewrap: ChildProcess, gate: Writable | undefined): Promise<Outbound | undefined> {
     try {
       const first = this.#outbound && (await namespaceOf(bubblewrap));
       return first === undefined ? undefined : await this.#outbound!.open(first);
+    } catch (error) {
+      // The program runs already.
+      this.#options.log.warn("a function with network `own` has no way out of it", { error });
+      return undefined;
     } finally {
       gate?.end("\n");
     }
@@ -296,13 +303,6 @@ class BubblewrapSandbox implements Sandbox {
       },
     );
   }
-}
-
-/** What a program brings for a place itself goes before a link that is there for everyone. */
-function besideMounts(view: readonly ViewEntry[], mounts: readonly Mount[]): readonly ViewEntry[] {
-  const isCovered = (path: string): boolean =>
-    mounts.some(({ target }) => path === target || path.startsWith(`${target}/`));
-  return view.filter((entry) => !("link" in entry) || !isCovered(entry.path));
 }
 
 function readVersion(): string {
@@ -365,9 +365,10 @@ function killQuietly(pid: number): void {
 /** Around the program: the one that waits outside, and the first one in its namespace. */
 const bubblewrapProcesses = 2;
 /** The first process of the network namespace, once bubblewrap has brought its loopback up and speaks to the kernel no more. */
-async function namespaceOf(bubblewrap: number): Promise<number | undefined> {
-  for (let tries = 0; tries < namespaceLooks; tries++) {
-    const [first] = childrenOf(bubblewrap);
+async function namespaceOf(bubblewrap: ChildProcess): Promise<number | undefined> {
+  const hasEnded = (): boolean => bubblewrap.exitCode !== null || bubblewrap.signalCode !== null;
+  for (let tries = 0; tries < namespaceLooks && !hasEnded(); tries++) {
+    const [first] = childrenOf(bubblewrap.pid!);
     if (first !== undefined && (await hasLoopback(first))) return first;
     await new Promise((resolve) => setTimeout(resolve, 1));
   }

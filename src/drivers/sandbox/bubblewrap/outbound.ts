@@ -52,15 +52,22 @@ export class OutboundNetworks {
       { stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"], detached: true },
     );
     let said = "";
-    child.stderr!.on("data", (chunk: Buffer) => (said = (said + chunk.toString()).slice(-longestReason)));
     const isUp = await new Promise<boolean>((resolve) => {
-      const ready = child.stdio[3] as Readable;
-      ready.once("data", () => resolve(true));
-      ready.once("error", () => resolve(false));
-      child.once("error", () => resolve(false));
+      child.once("error", (error) => {
+        said = error.message;
+        resolve(false);
+      });
       child.once("exit", () => resolve(false));
+      setTimeout(() => {
+        said ||= `slirp4netns says nothing for ${patienceMs} ms`;
+        resolve(false);
+      }, patienceMs).unref();
+      // Where it could not be spawned there are none.
+      const streams = (child.stdio as typeof child.stdio | undefined) ?? [];
+      for (const stream of streams) stream?.on("error", () => undefined);
+      child.stderr?.on("data", (chunk: Buffer) => (said = (said + chunk.toString()).slice(-longestReason)));
+      (streams[3] as Readable | undefined)?.once("data", () => resolve(true));
     });
-    for (const stream of child.stdio) stream?.on("error", () => undefined);
     const close = (): void => void child.kill("SIGKILL");
     if (isUp) return { close };
     close();
@@ -74,3 +81,5 @@ export class OutboundNetworks {
 
 const largestMtu = 65_520;
 const longestReason = 1000;
+/** Mostly it takes some 10 ms. */
+const patienceMs = 10_000;

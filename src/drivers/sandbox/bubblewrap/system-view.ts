@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, readlinkSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { outboundAddresses } from "./outbound.ts";
 
@@ -37,14 +37,7 @@ nobody:x:65534:65534:nobody:/:/usr/sbin/nologin
 `;
 export const groupText = `root:x:0:\nvirga:x:${insideUser}:\nnogroup:x:65534:\n`;
 
-/** `/etc/hosts` of programs that share the host's network: the host's own, and names for the platform. */
-export function hostsText(names: readonly string[]): string {
-  const own = target("/etc/hosts");
-  const text = own === undefined ? "127.0.0.1 localhost\n::1 localhost\n" : readFileSync(own, "utf8");
-  return names.length === 0 ? text : `${text.trimEnd()}\n127.0.0.1 ${names.join(" ")}\n`;
-}
-
-/** That of programs with a network of their own: on loopback is only what they bring there themselves. */
+/** `/etc/hosts` of programs with a network of their own: on loopback is only what they bring there themselves. */
 export function ownHostsText(names: readonly string[]): string {
   return `127.0.0.1 ${["localhost", ...names].join(" ")}\n::1 localhost\n${outboundAddresses.host} host.virga.internal\n`;
 }
