@@ -22,14 +22,22 @@ export class CallCounts {
     const called = `${id.name}.${id.namespace}`;
     // What can be no function's name is nobody's series.
     const label = /^[\w.-]{1,128}$/.test(called) ? called : "unknown";
-    let series = this.#series.get(label);
-    if (series === undefined) {
-      series = { label, started: 0, byCode: new Map() };
-      // Names may be anybody's invention; those beyond are counted together.
-      if (this.#series.size < mostSeries) this.#series.set(label, series);
-    }
+    const series = this.#series.get(label) ?? this.#add(label);
     series.started++;
     return series;
+  }
+
+  #add(label: string): Series {
+    if (this.#series.size >= mostSeries) this.#forgetInvented();
+    const series = { label, started: 0, byCode: new Map() };
+    this.#series.set(label, series);
+    return series;
+  }
+
+  /** Names may be anybody's: of those, no call was ever anything but 404. */
+  #forgetInvented(): void {
+    for (const [label, { byCode }] of this.#series)
+      if (byCode.size === 1 && byCode.has(404)) this.#series.delete(label);
   }
 
   ended({ byCode }: Series, status: number, seconds: number): void {

@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import type { Engine } from "../../engine/engine.ts";
+import type { Turns } from "../../engine/turns.ts";
 import type { CallPath } from "../../gateway/call-path.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -32,6 +33,8 @@ export interface FaasContext {
   readonly callbacks: Callbacks;
   readonly counts: CallCounts;
   readonly looseLines: LooseLines;
+  /** One change of a function at a time, by `NAMESPACE/NAME`: a deploy, its events and its number of instances belong together. */
+  readonly turn: Turns;
   /** Answers that end with their client, or with the platform. */
   readonly follows: Set<ServerResponse>;
   readonly builds: BuildEndpointOptions;

@@ -1,5 +1,4 @@
 /** `/system/functions`, `/system/function/NAME`, `/system/scale-function/NAME` (contract section 2.1). */
-import { createTurns } from "../../engine/turns.ts";
 import type { FunctionId } from "../../core/model.ts";
 import type { FaasContext } from "./context.ts";
 import { permit } from "./credential.ts";
@@ -36,7 +35,7 @@ export async function putFunction(context: FaasContext, exchange: Exchange): Pro
   const deployment = readDeployment(await exchange.json(), exchange.query.get("namespace"));
   const id = { namespace: deployment.namespace, name: deployment.service };
   permit(context.engine.access, exchange, id.namespace, "change");
-  await turn(`${id.namespace}/${id.name}`, async () => {
+  await context.turn(`${id.namespace}/${id.name}`, async () => {
     if (exchange.method === "PUT") await deployed(context, id);
     await deploy(context, deployment);
   });
@@ -50,7 +49,7 @@ export async function deleteFunction(context: FaasContext, exchange: Exchange): 
   checkLabel(functionName, "functionName");
   permit(context.engine.access, exchange, namespace, "change");
   const id = { namespace, name: functionName };
-  await turn(`${namespace}/${functionName}`, async () => {
+  await context.turn(`${namespace}/${functionName}`, async () => {
     await deployed(context, id);
     await forgetFunction(context, id);
   });
@@ -63,8 +62,10 @@ export async function scaleFunction(context: FaasContext, exchange: Exchange, na
   permit(context.engine.access, exchange, namespace, "change");
   if (typeof replicas !== "number" || !Number.isInteger(replicas) || replicas < 0 || replicas > mostReplicas)
     throw new FaasError(400, `replicas: it is no whole number from 0 to ${mostReplicas}`);
-  await deployed(context, { namespace, name });
-  await setScale(context, { namespace, name }, replicas);
+  await context.turn(`${namespace}/${name}`, async () => {
+    await deployed(context, { namespace, name });
+    await setScale(context, { namespace, name }, replicas);
+  });
   exchange.empty(202);
 }
 
@@ -140,6 +141,4 @@ function textOf(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
-/** One change of a function at a time: a deploy and its events belong together. */
-const turn = createTurns();
 const mostReplicas = 10_000;

@@ -21,6 +21,8 @@ export async function serveLogs(context: FaasContext, exchange: Exchange): Promi
   permit(engine.access, exchange, id.namespace, "read");
   await deployed(context, id);
   const { response } = exchange;
+  // Who has left meanwhile closes no more.
+  if (response.destroyed) return;
   const write = ({ at, instance, text }: LogLine): void => {
     if (wanted.instance !== undefined && wanted.instance !== instance) return;
     const line = { name: id.name, namespace: id.namespace, instance, timestamp: new Date(at).toISOString(), text };

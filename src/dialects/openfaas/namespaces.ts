@@ -92,7 +92,8 @@ export async function serveNamespace(context: FaasContext, exchange: Exchange, n
     return;
   }
   if (name === defaultNamespace) throw new FaasError(400, `namespace ${name} is OpenFaaS's own and stays`);
-  for await (const { revision } of deployedIn(context, name)) await forgetFunction(context, revision);
+  for await (const { revision } of deployedIn(context, name))
+    await context.turn(`${name}/${revision.name}`, () => forgetFunction(context, revision));
   await engine.access.deleteNamespace(name);
   await namespaces.forget(name);
   context.looseLines.unfollow(name);

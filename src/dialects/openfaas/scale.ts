@@ -21,6 +21,11 @@ export async function forgetScale({ records }: Pick<FaasContext, "records">, id:
   await records.delete(keyOf(id));
 }
 
+/** Of a namespace that is being deleted. */
+export async function forgetScales({ records }: Pick<FaasContext, "records">, namespace: string): Promise<void> {
+  for (const { key } of await records.list(`${prefix}${namespace}/`)) await records.delete(key);
+}
+
 /** At the platform's start. */
 export async function restoreScales({ engine, records }: FaasContext): Promise<void> {
   for (const { value } of await records.list<FunctionId & { replicas: number }>(prefix)) {
@@ -41,12 +46,14 @@ export async function serveAlert(context: FaasContext, exchange: Exchange): Prom
     if (typeof name !== "string" || name === "") throw new FaasError(400, "alerts: labels.function_name is missing");
     const id = functionAddress(name);
     permit(context.engine.access, exchange, id.namespace, "change");
-    const { deployment } = await deployed(context, id);
-    const { min, max, factor } = readScaleLabels(deployment.labels);
-    const current = context.engine.pool.wanted(id);
-    const isOver = status === "resolved";
-    const next = isOver ? min : Math.min(max, current + Math.ceil((max * factor) / 100));
-    if (min !== max && (isOver || factor > 0)) await setScale(context, id, next);
+    await context.turn(`${id.namespace}/${id.name}`, async () => {
+      const { deployment } = await deployed(context, id);
+      const { min, max, factor } = readScaleLabels(deployment.labels);
+      const current = context.engine.pool.wanted(id);
+      const isOver = status === "resolved";
+      const next = isOver ? min : Math.min(max, current + Math.ceil((max * factor) / 100));
+      if (min !== max && (isOver || factor > 0)) await setScale(context, id, next);
+    });
   }
   exchange.empty(200);
 }

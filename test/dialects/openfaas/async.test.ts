@@ -140,6 +140,15 @@ describe("asynchronous calls", { skip, timeout: 180_000 }, () => {
     assert.deepEqual(new Set(ids), new Set([answer.headers.get("x-call-id")]));
   });
 
+  test("a callback's address may have a name and a password", async () => {
+    const url = new URL(receiver.url("/private"));
+    url.username = "us er";
+    url.password = "pä:ss";
+    await send("chaos", { headers: { "x-callback-url": url.href } });
+    const { headers } = await receiver.first("/private");
+    assert.equal(headers.authorization, `Basic ${Buffer.from("us er:pä:ss").toString("base64")}`);
+  });
+
   test("a callback may go to another function of the platform", async () => {
     await deployChaos("second", {});
     const first = await send("chaos/first", {

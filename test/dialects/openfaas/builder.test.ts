@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -336,12 +337,23 @@ COPY Dockerfile /home/app/top/home/app/under
         /it has no no-such-program/,
       ],
       ["FROM $UNSET\n", /^Dockerfile:1: \$UNSET is empty/],
+      [
+        `FROM alpine\nENV a=${":".repeat(64)}\n${"ENV a=$a$a\n".repeat(22)}`,
+        /^Dockerfile:\d+: it comes to more than \d+ characters/,
+      ],
+      [
+        `FROM alpine\nENV a=${"x".repeat(100_000)}\n${"ENV b=$a\n".repeat(50)}`,
+        /^Dockerfile:\d+: the values of all variables/,
+        /Write them to a file/,
+      ],
+      ["FROM alpine\n".repeat(5000), /^Dockerfile:201: there are more than 200 stages/],
+      [`FROM alpine\nRUN true cd ${"-cd ".repeat(200_000)}`, /^Dockerfile:2: .*/],
     ];
     for (const [Dockerfile, message, fix] of cases) {
       const error = await failure({ Dockerfile });
       assert.equal(error.code, "build_failed", Dockerfile);
       assert.match(error.message, message, Dockerfile);
-      assert.match(error.detail.location ?? "", /^Dockerfile:\d$/);
+      assert.match(error.detail.location ?? "", /^Dockerfile:\d+$/);
       if (fix !== undefined) assert.match(error.detail.fix ?? "", fix, Dockerfile);
     }
     assert.match((await failure({ x: "" })).message, /has no Dockerfile/);
@@ -448,6 +460,14 @@ RUN cd /home/app && echo x > file && ln -s file near && ln -s /home/app/file far
     assert.equal(readFileSync(join(app, "far"), "utf8"), "x\n");
     assert.equal(lstatSync(join(app, "file")).mode & 0o7777, 0o755);
     assert.deepEqual(readFileSync(join(app, "program")), readFileSync("/usr/bin/env"));
+  });
+
+  test("a name that is no UTF-8 is refused by its tar", async () => {
+    const { built } = await build({ Dockerfile: "FROM alpine\nRUN touch \"/home/app/$(printf 'a\\377')\"\n" });
+    await assert.rejects(gather(packTree(built.tree)), {
+      code: "build_failed",
+      message: "the name of /home/app/a\uFFFD is no UTF-8",
+    });
   });
 });
 
@@ -562,6 +582,7 @@ describe("the builder's endpoint", { skip: missingTools("bwrap") }, () => {
         return Promise.resolve();
       },
       uploadPauseMs: 500,
+      mostUploads: 2,
       maxUploadBytes: 2 ** 20,
     };
     chmodSync(options.workDirectory, 0o711);
@@ -752,6 +773,39 @@ CMD ["fwatchdog"]
       request.write(tar.subarray(0, 100));
     });
     assert.equal(slow, 408);
+  });
+
+  test("uploads that break off leave nothing open, and so many may come at a time", async () => {
+    const headers = { "x-build-signature": sign(Buffer.of()), "content-length": 2 ** 20 };
+    const { port } = server.address() as AddressInfo;
+    const partial = () => {
+      const request = httpRequest({ port, method: "POST", headers });
+      request.on("error", () => undefined);
+      request.write(Buffer.alloc(1000));
+      return request;
+    };
+    const isOpen = (path: string): boolean => path.startsWith(options.workDirectory);
+    const openFiles = (): string[] =>
+      readdirSync("/proc/self/fd").flatMap((fd) => {
+        try {
+          return [readlinkSync(`/proc/self/fd/${fd}`)].filter(isOpen);
+        } catch {
+          return [];
+        }
+      });
+    const until = async (isSo: () => boolean): Promise<void> => {
+      for (let wait = 0; !isSo() && wait < 400; wait++) await new Promise((resolve) => setTimeout(resolve, 1));
+      assert.ok(isSo());
+    };
+    const [one, two] = [partial(), partial()];
+    await until(() => openFiles().length === 2);
+    const third = await post(await tarOf(good));
+    assert.equal(third.status, 503);
+    assert.match(third.text, /2 builds are being sent already/);
+    one.destroy();
+    two.destroy();
+    await until(() => openFiles().length === 0);
+    assert.equal((await post(await tarOf(good))).status, 200);
   });
 
   test("a client that leaves takes its build with it", async () => {

@@ -93,11 +93,18 @@ describe("templates", { skip: noClient, concurrency: 2 }, () => {
         assert.match((await logsOf(faas, name)).join("\n"), /GET \/event - 200 OK - ContentLength: /);
     });
 
+    test("an answer that HTTP does not know is 500, and the instance goes on", async () => {
+      const asked = async (): Promise<string> => (await faas.call("quick/asked")).text();
+      assert.equal(await asked(), "1");
+      for (const way of ["odd-status", "odd-header"]) assert.equal((await faas.call(`quick/${way}`)).status, 500, way);
+      assert.equal(await asked(), "2");
+    });
+
     const json = { "content-type": "application/json" };
     const form = { "content-type": "application/x-www-form-urlencoded" };
     const requests: readonly [path: string, init?: RequestInit][] = [
       ...["text", "object", "array", "buffer", "true", "nothing", "null", "empty", "typed", "typed-object", "created"],
-      ...["fail", "fail-object", "fail-error", "fail-status", "throw", "reject", "called", "called-late"],
+      ...["fail", "fail-object", "fail-error", "fail-status", "fail-empty", "throw", "reject", "called", "called-late"],
     ].map((name): [string] => [`/${name}`]);
     const bodies: readonly [path: string, init?: RequestInit][] = [
       ["/event?a=1&b[c]=2&b[d]=3&e=4&e=5&f=%C3%BC"],

@@ -6,7 +6,7 @@ import { join, posix } from "node:path";
 import { createGunzip } from "node:zlib";
 import { createTarDecoder, createTarPacker } from "modern-tar";
 import { VirgaError } from "../../../core/errors.ts";
-import { isMissing, StageTree } from "./stage-tree.ts";
+import { isHostTrouble, isMissing, StageTree } from "./stage-tree.ts";
 import { type TreeLimits, TreeWriter } from "./tree-writer.ts";
 
 /**
@@ -89,7 +89,7 @@ export async function unpackTar(file: string, folder: string, limits: TreeLimits
     await fed;
     await writer.finish();
   } catch (error) {
-    if (error instanceof VirgaError || (error as NodeJS.ErrnoException).code === "ENOSPC") throw error;
+    if (error instanceof VirgaError || isHostTrouble(error)) throw error;
     throw new VirgaError("invalid_archive", `the archive cannot be read: ${(error as Error).message}`, {
       cause: error,
       fix: "Send a whole tar archive.",
@@ -107,7 +107,13 @@ type TreeEntry =
 async function* entriesOf(tree: StageTree, folder: string): AsyncGenerator<TreeEntry> {
   for (const name of (await readdir(tree.hostPath(folder))).sort()) {
     const path = posix.join(folder, name);
-    const stats = await lstat(tree.hostPath(path));
+    const stats = await lstat(tree.hostPath(path)).catch((error: NodeJS.ErrnoException) => {
+      // Bytes that are no UTF-8 were read as this character, and the name leads nowhere.
+      if (error.code !== "ENOENT" || !name.includes("\uFFFD")) throw error;
+      throw new VirgaError("build_failed", `the name of ${path} is no UTF-8`, {
+        fix: "Rename it, or remove it at the end of the build.",
+      });
+    });
     if (stats.isDirectory()) {
       yield { kind: "folder", path };
       yield* entriesOf(tree, path);

@@ -36,6 +36,7 @@ export function parseDockerfile(text: string): Dockerfile {
   for (const { line, text: logical } of logicalLines(text)) {
     const instruction = readInstruction(line, logical);
     check(instruction);
+    if (stages.length >= mostStages) throw wrong(line, `there are more than ${mostStages} stages`);
     if (instruction.keyword === "FROM") stages.push({ ...readFrom(instruction, stages.length), instructions: [] });
     else if (stages.length > 0) stages.at(-1)!.instructions.push(instruction);
     else if (instruction.keyword === "ARG") globals.push(instruction);
@@ -164,3 +165,5 @@ const flag = /^--([a-z][a-z-]*)(?:=(\S*))?(?=\s|$)/;
 /** Two backslashes at the end are one, not a continuation. */
 const continues = /(^|[^\\])\\[ \t]*$/;
 const heredoc = /(?:^|\s)\d*<<-?(["']?)[A-Za-z_]\w*\1(?:\s|$)/;
+
+const mostStages = 200;

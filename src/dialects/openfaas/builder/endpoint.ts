@@ -1,5 +1,5 @@
 /** The builder of `faas-cli up`: a signed tar comes, an image is kept, and what was said on the way goes back. */
-import { chmod, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
+import { chmod, lstat, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { asVirgaError, VirgaError } from "../../../core/errors.ts";
@@ -27,6 +27,8 @@ export interface BuildEndpointOptions extends Pick<
   readonly log: Log;
   /** How long an upload may pause. */
   readonly uploadPauseMs?: number;
+  /** How many uploads may come at the same time: who may send one is known only at its end. */
+  readonly mostUploads?: number;
   readonly maxUploadBytes?: number;
 }
 
@@ -39,6 +41,11 @@ export async function serveBuild(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  const shared = placesOf(options);
+  if (shared.uploads >= (options.mostUploads ?? 16)) {
+    refuse(request, response, { status: 503, text: `${shared.uploads} builds are being sent already: try again` });
+    return;
+  }
   await mkdir(options.workDirectory, { recursive: true });
   const folder = await mkdtemp(join(options.workDirectory, "build-"));
   const left = new AbortController();
@@ -47,11 +54,13 @@ export async function serveBuild(
     // Programs' users pass through it to what is mounted for them.
     await chmod(folder, 0o711);
     const file = join(folder, "upload.tar");
+    shared.uploads++;
     const refusal = await receiveUpload(request, file, {
       secrets: await options.secrets(),
       pauseMs: options.uploadPauseMs ?? 30_000,
+      mostMs: 10 * 60_000,
       maxBytes: options.maxUploadBytes ?? 256 * 2 ** 20,
-    });
+    }).finally(() => shared.uploads--);
     if (refusal !== undefined) {
       refuse(request, response, refusal);
       return;
@@ -96,7 +105,7 @@ async function build(
   for (const name of [configName, secretsName]) await rm(join(context, name), { force: true, recursive: true });
   const secrets = await readSecrets(options, unpacked);
 
-  const release = await turnsOf(options).take(image, signal, (reason) => answer.line(reason));
+  const release = await placesOf(options).turns.take(image, signal, (reason) => answer.line(reason));
   try {
     const key = await buildKey({ context, buildArguments, toolchain });
     if (await options.known(image, key)) {
@@ -131,7 +140,7 @@ async function readSecrets(
   unpacked: string,
 ): Promise<ReadonlyMap<string, Uint8Array>> {
   try {
-    return unseal(await readFile(join(unpacked, secretsName), "utf8"));
+    return unseal(await readSmall(join(unpacked, secretsName), secretsName));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return new Map();
     throw error;
@@ -148,8 +157,9 @@ async function readConfig(
     });
   let text: string;
   try {
-    text = await readFile(join(unpacked, configName), "utf8");
-  } catch {
+    text = await readSmall(join(unpacked, configName), configName);
+  } catch (error) {
+    if (error instanceof VirgaError) throw error;
     throw wrong("it is not in the tar");
   }
   let config: { image?: unknown; buildArgs?: unknown } | null;
@@ -168,6 +178,15 @@ async function readConfig(
   )
     throw wrong("buildArgs is no object of strings");
   return { image, buildArguments: given as Record<string, string> };
+}
+
+async function readSmall(file: string, name: string): Promise<string> {
+  const { size } = await lstat(file);
+  if (size <= longestSettings) return readFile(file, "utf8");
+  throw new VirgaError("bad_request", `${name} is larger than ${longestSettings} bytes`, {
+    field: name,
+    fix: "Put what is large into the build context.",
+  });
 }
 
 function fail(answer: BuildAnswer, { message, detail, status }: VirgaError): void {
@@ -189,15 +208,22 @@ function refuse(request: IncomingMessage, response: ServerResponse, { status, te
   request.resume();
 }
 
-function turnsOf(options: BuildEndpointOptions): BuildTurns {
-  const known = turns.get(options.keep) ?? new BuildTurns(buildsAtATime);
-  turns.set(options.keep, known);
+/** What all builds share whose images are kept in the same place. */
+function placesOf({ keep }: BuildEndpointOptions): Places {
+  const known = places.get(keep) ?? { turns: new BuildTurns(buildsAtATime), uploads: 0 };
+  places.set(keep, known);
   return known;
 }
 
-/** One for each place that images are kept in. */
-const turns = new WeakMap<BuildEndpointOptions["keep"], BuildTurns>();
+interface Places {
+  readonly turns: BuildTurns;
+  /** Under way. */
+  uploads: number;
+}
+
+const places = new WeakMap<BuildEndpointOptions["keep"], Places>();
 const buildsAtATime = 2;
+const longestSettings = 2 ** 20;
 const lingerMs = 10_000;
 const configName = "com.openfaas.docker.config";
 const secretsName = "com.openfaas.secrets";

@@ -14,7 +14,7 @@ import { type PlannedStage, readPlan } from "./plan.ts";
 import { placeSecrets } from "./secrets.ts";
 import { placeShims } from "./shims.ts";
 import { BuildStage } from "./stage.ts";
-import { isMissing } from "./stage-tree.ts";
+import { isHostTrouble, isMissing } from "./stage-tree.ts";
 import type { Toolchain } from "./toolchain.ts";
 
 export { buildKey } from "./build-key.ts";
@@ -81,7 +81,7 @@ export async function buildImage(request: ImageBuildRequest): Promise<BuiltImage
       if (signal.aborted) throw cancelled();
       onLog(`Step ${++step}/${count} : ${written(instruction)}`);
       await instructions.follow(stage, instruction, index).catch((error: unknown) => {
-        if (error instanceof VirgaError || troubles.has((error as NodeJS.ErrnoException).code ?? "")) throw error;
+        if (error instanceof VirgaError || isHostTrouble(error)) throw error;
         throw wrong(instruction.line, `${written(instruction)}: ${(error as Error).message}`);
       });
       if (instructions.copiedBytes > maxBytes * copiesMost)
@@ -171,7 +171,5 @@ async function environmentOf({ base, environment, tree }: BuildStage): Promise<R
   return kept;
 }
 
-/** Of this host, not of the Dockerfile. */
-const troubles = new Set(["ENOSPC", "EDQUOT", "EIO", "EACCES", "EROFS", "EMFILE", "ENFILE"]);
 /** Times the size that an image may have. */
 const copiesMost = 8;

@@ -21,6 +21,8 @@ export class Instructions {
   readonly #built: ReadonlyMap<number, BuildStage>;
   readonly #unused: Set<string>;
   copiedBytes = 0;
+  /** Characters of all values that variables were given. */
+  #givenLength = 0;
 
   constructor(
     request: ImageBuildRequest,
@@ -45,7 +47,8 @@ export class Instructions {
       case "ARG":
         return this.#argument(stage, instruction);
       case "ENV":
-        for (const [name, value] of at(line, () => readPairs(text, variables))) stage.environment.set(name, value);
+        for (const [name, value] of at(line, () => readPairs(text, variables)))
+          stage.environment.set(name, this.#counted(line, value));
         return;
       case "WORKDIR": {
         const wanted = posix.resolve("/", stage.workingDirectory, expand(text, variables));
@@ -89,8 +92,15 @@ export class Instructions {
     for (const [name, value] of at(line, () => readArguments(text, stage.variables))) {
       this.#unused.delete(name);
       const given = this.#request.buildArguments[name] ?? value ?? this.#plan.globals.get(name);
-      if (given !== undefined) stage.arguments.set(name, given);
+      if (given !== undefined) stage.arguments.set(name, this.#counted(line, given));
     }
+  }
+
+  /** They hold one another, and would grow beyond any memory. */
+  #counted(line: number, value: string): string {
+    this.#givenLength += value.length;
+    if (this.#givenLength <= mostGiven) return value;
+    throw wrong(line, `the values of all variables come to more than ${mostGiven} characters`, "Write them to a file.");
   }
 
   async #copy(stage: BuildStage, instruction: Instruction, index: number): Promise<void> {
@@ -234,3 +244,4 @@ function modeOf(line: number, text: string | undefined): number | undefined {
 
 const copyFlags = new Set(["from", "chown", "chmod", "link", "exclude", "checksum", "keep-git-dir"]);
 const mostFiles = 100_000;
+const mostGiven = 4 * 2 ** 20;

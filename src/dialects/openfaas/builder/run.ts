@@ -106,11 +106,12 @@ async function homeOf({ user, tree }: BuildStage): Promise<string> {
 /** Folders at the root that a command may want to write into: only the platform can make them. Gives those that are new. */
 async function makeFolders({ tree }: BuildStage, command: string): Promise<string[]> {
   const named = [...command.matchAll(/(?<![\w.})\]/-])\/([\w.-]+)\//g)].map((found) => found[1]!);
-  const made = [...command.matchAll(/\b(?:cd|mkdir|pushd)\s+(?:-\S+\s+)*((?:\/[\w.-]+\s*)+)/g)].flatMap((found) =>
-    found[1]!
-      .trim()
-      .split(/\s+/)
-      .map((path) => path.slice(1)),
+  const made = [...command.matchAll(/(?<![\w-])(?:cd|mkdir|pushd)\s+(?:-\S+\s+)*((?:\/[\w.-]+\s*)+)/g)].flatMap(
+    (found) =>
+      found[1]!
+        .trim()
+        .split(/\s+/)
+        .map((path) => path.slice(1)),
   );
   const fresh: string[] = [];
   for (const name of new Set(["opt", "srv", ...named, ...made])) {

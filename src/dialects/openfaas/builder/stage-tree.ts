@@ -95,6 +95,11 @@ export class StageTree {
 }
 
 /** Nothing there, or a file where a folder would have to be. */
+/** Of this host, not of what is built. */
+export function isHostTrouble(error: unknown): boolean {
+  return troubles.has((error as NodeJS.ErrnoException).code ?? "");
+}
+
 export function isMissing(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ENOTDIR";
@@ -104,3 +109,5 @@ function above(path: string): string[] {
   const names = path.split("/").slice(1);
   return path === "/" ? [] : names.map((_, index) => `/${names.slice(0, index + 1).join("/")}`);
 }
+
+const troubles = new Set(["ENOSPC", "EDQUOT", "EIO", "EACCES", "EROFS", "EMFILE", "ENFILE"]);

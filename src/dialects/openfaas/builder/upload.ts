@@ -8,6 +8,8 @@ export interface UploadLimits {
   /** Keys, any of which the body may be signed with. */
   readonly secrets: readonly string[];
   readonly pauseMs: number;
+  /** For all of it. */
+  readonly mostMs: number;
   readonly maxBytes: number;
 }
 
@@ -17,13 +19,13 @@ export interface Refusal {
 }
 
 /**
- * Writes a signed body to a file. Resolves to why it is refused: no fitting `X-Build-Signature` (401), a pause too long (408),
- * too large (413). Rejects where the disk fails or the client goes away.
+ * Writes a signed body to a file. Resolves to why it is refused: no fitting `X-Build-Signature` (401), a pause too long or too slow a
+ * sender (408), too large (413). Rejects where the disk fails or the client goes away.
  */
 export async function receiveUpload(
   request: IncomingMessage,
   file: string,
-  { secrets, pauseMs, maxBytes }: UploadLimits,
+  { secrets, pauseMs, mostMs, maxBytes }: UploadLimits,
 ): Promise<Refusal | undefined> {
   const header = request.headers["x-build-signature"];
   const given = /^sha256=([0-9a-f]{64})$/i.exec(typeof header === "string" ? header.trim() : "")?.[1];
@@ -47,6 +49,10 @@ export async function receiveUpload(
       () => settle({ status: 408, text: `the request's body paused for more than ${pauseMs} ms` }),
       pauseMs,
     );
+    const whole = setTimeout(
+      () => settle({ status: 408, text: `the request's body took more than ${mostMs} ms` }),
+      mostMs,
+    );
     const onData = (chunk: Buffer): void => {
       pause.refresh();
       received += chunk.length;
@@ -61,10 +67,12 @@ export async function receiveUpload(
     const onEnd = (): void => settle(undefined);
     const onClose = (): void => {
       release();
+      sink.destroy();
       reject(cancelled());
     };
     const release = (): void => {
       clearTimeout(pause);
+      clearTimeout(whole);
       request.off("data", onData).off("end", onEnd).off("close", onClose);
       sink.off("drain", onDrain);
     };

@@ -57,6 +57,8 @@ function expandFrom(word: string, start: number, variables: Variables, terminato
   let isQuoted = false;
   let at = start;
   while (at < word.length) {
+    // A variable that holds itself twice doubles with each line.
+    if (text.length > longestText) throw new Error(`it comes to more than ${longestText} characters`);
     const character = word[at]!;
     if (character === terminator && !isQuoted) return { text, end: at + 1 };
     if (character === "'" && !isQuoted) {
@@ -107,3 +109,6 @@ function expandVariable(word: string, at: number, variables: Variables): Expande
   if (operator.endsWith("?")) throw new Error(`${name} is not set${other.text === "" ? "" : `: ${other.text}`}`);
   return { text: other.text, end: other.end };
 }
+
+/** Linux gives no program a longer variable or parameter. */
+const longestText = 128 * 1024;

@@ -40,7 +40,7 @@ export function expressHandler({ environment, root }) {
     return new Promise((resolve) => {
       let isAnswered = false;
       const context = new FunctionContext((error, value) => {
-        const { answer, bytes } = answerOf(context, error, value);
+        const { answer, bytes } = answerOrRefusal(context, error, value);
         // What a handler says after its answer is heard by nobody.
         if (isAnswered) return;
         isAnswered = true;
@@ -125,9 +125,20 @@ class FunctionContext {
   }
 }
 
+/** A status or a header may be one that HTTP does not know. */
+function answerOrRefusal(context, error, value) {
+  try {
+    return answerOf(context, error, value);
+  } catch (thrown) {
+    console.error(thrown);
+    return { answer: refusal(500, String(thrown)), bytes: 0 };
+  }
+}
+
 function answerOf(context, error, value) {
   if (error) {
     console.error(error);
+    if (isBodyless(context.statusCode)) return { answer: new Response(null, { status: context.statusCode }), bytes: 0 };
     return textAnswer(context.statusCode, [["content-type", html["content-type"]]], `${error}`);
   }
   const status = context.statusCode;
@@ -139,8 +150,7 @@ function answerOf(context, error, value) {
     else if (Array.isArray(given)) for (const one of given) headers.push([name, `${one}`]);
     else headers.push([name, `${given}`]);
   }
-  const isEmpty = status === 204 || status === 205 || status === 304;
-  if (isEmpty || value === undefined || value === null) {
+  if (isBodyless(status) || value === undefined || value === null) {
     if (type !== undefined) headers.push(["content-type", withCharset(type)]);
     return { answer: new Response(null, { status, headers }), bytes: 0 };
   }
@@ -155,6 +165,10 @@ function answerOf(context, error, value) {
 
 function textAnswer(status, headers, text) {
   return { answer: new Response(text, { status, headers }), bytes: Buffer.byteLength(text) };
+}
+
+function isBodyless(status) {
+  return status === 204 || status === 205 || status === 304;
 }
 
 /** Express names the encoding of what is text by its type, where nobody has. */
