@@ -1,3 +1,4 @@
+import { Chain } from "./chain.ts";
 import { VirgaError } from "../core/errors.ts";
 import type { Revision } from "../core/model.ts";
 import type { Autoscaler } from "../core/scaling/autoscaler.ts";
@@ -33,7 +34,7 @@ export class Fleet {
   /** Instances on their way, by id, with the time of the decision. */
   readonly starting = new Map<string, number>();
   /** First come, first served. */
-  readonly line = new Set<PoolCall>();
+  readonly line = new Chain<PoolCall>();
   /** Floor under its instances; 0 unless the revision has traffic. */
   min = 0;
   /** False: its traffic went elsewhere. */
@@ -140,7 +141,7 @@ export class Fleet {
   }
 
   release(worker: Worker, call: PoolCall, runMs: number | undefined): void {
-    if (!worker.calls.delete(call.id)) return;
+    if (!worker.calls.delete(call)) return;
     const now = this.machine.clock.monotonic();
     worker.served++;
     worker.idleSince = now;
@@ -153,7 +154,7 @@ export class Fleet {
     if (worker.state === "gone") return;
     if (this.line.size > 0 && (worker.state === "ready" || (worker.state === "retiring" && !this.serving))) {
       const next = this.#first();
-      worker.calls.set(next.id, next);
+      worker.calls.add(next);
       next.granted(worker);
     } else if (worker.state === "ready") {
       if (!worker.open) this.#push(worker);
@@ -230,7 +231,7 @@ export class Fleet {
   }
 
   #admit(worker: Worker, call: PoolCall): void {
-    worker.calls.set(call.id, call);
+    worker.calls.add(call);
     if (this.spare > 0 && worker.calls.size === 1 && this.trials === 0) this.machine.hungry(this);
     if (worker.calls.size >= worker.capacity) {
       worker.open = false;
@@ -246,7 +247,7 @@ export class Fleet {
   }
 
   #first(): PoolCall {
-    const first = this.line.values().next().value!;
+    const first = this.line.first!;
     this.line.delete(first);
     return first;
   }

@@ -15,6 +15,9 @@ export class PassThroughCall implements PoolCall, PassThrough, Deadline {
   port = 0;
   onEnd: ((error: VirgaError) => void) | undefined = undefined;
   waitingSince = 0;
+  chain: object | undefined = undefined;
+  nextInChain: PoolCall | undefined = undefined;
+  previousInChain: PoolCall | undefined = undefined;
   /** Its program has no part in it once the connection is closed. */
   clean = true;
   dueTick = -1;

@@ -446,7 +446,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     if (fleet.target !== undefined && fleet.trials === 0) {
       return decideTowards({ ...counts, target: fleet.target, why: fleet.why });
     }
-    const first = fleet.line.values().next().value;
+    const first = fleet.line.first;
     return decideStarts({
       ...counts,
       oldestWaitMs: first === undefined ? 0 : now - first.waitingSince,

@@ -37,6 +37,9 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
   deadline = 0;
   // What the pool and the wheel keep here.
   waitingSince = 0;
+  chain: object | undefined = undefined;
+  nextInChain: PoolCall | undefined = undefined;
+  previousInChain: PoolCall | undefined = undefined;
   clean = false;
   dueTick = -1;
   nextDue: Deadline | undefined = undefined;

@@ -6,6 +6,9 @@ import type { PoolCall, Worker } from "./worker.ts";
 export class Trial implements PoolCall {
   readonly id: string;
   waitingSince = 0;
+  chain: object | undefined = undefined;
+  nextInChain: PoolCall | undefined = undefined;
+  previousInChain: PoolCall | undefined = undefined;
   clean = true;
   readonly #fleet: Fleet;
   readonly #done = Promise.withResolvers<void>();

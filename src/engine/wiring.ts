@@ -33,7 +33,7 @@ export class Wiring implements InstanceEvents {
   log(invocation: string | undefined, line: LogLine): void {
     const fleet = this.fleet;
     if (fleet === undefined) return;
-    const call = invocation === undefined ? undefined : this.worker?.calls.get(invocation);
+    const call = invocation === undefined ? undefined : this.worker?.call(invocation);
     if (call === undefined ? !this.#strayFits(line, fleet) : !call.logged(line)) return;
     if (this.worker === undefined) fleet.onTrialLog?.(line.text);
     const { namespace, name, number } = fleet.revision;
@@ -54,12 +54,12 @@ export class Wiring implements InstanceEvents {
   }
 
   callFunction(parent: string, request: NestedCall): Promise<NestedAnswer> {
-    return this.#callFunction(this.worker?.calls.get(parent), request);
+    return this.#callFunction(this.worker?.call(parent), request);
   }
 
   /** The instance has died under these calls. */
   lose(error: VirgaError): void {
-    for (const call of this.worker?.calls.values() ?? []) call.lost(error);
+    for (const call of this.worker?.calls ?? []) call.lost(error);
   }
 
   /** Output outside of any call has one call's share for each second. */

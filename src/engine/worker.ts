@@ -2,10 +2,11 @@ import type { VirgaError } from "../core/errors.ts";
 import type { LogLine } from "../core/model.ts";
 import type { Timer } from "../ports/clock.ts";
 import type { Instance } from "../ports/runtime.ts";
+import { Chain, type Chained } from "./chain.ts";
 import type { Fleet } from "./fleet.ts";
 
-/** What the pool knows of a call: something that wants a slot, then holds one. */
-export interface PoolCall {
+/** What the pool knows of a call: something that wants a slot and stands in line, then holds one. */
+export interface PoolCall extends Chained<PoolCall> {
   readonly id: string;
   /** `clock.monotonic()` of joining the line; set by the fleet. */
   waitingSince: number;
@@ -42,7 +43,7 @@ export class Worker {
   readonly memoryMb: number;
   readonly birth: WorkerBirth;
   /** The calls that hold its slots. */
-  readonly calls = new Map<string, PoolCall>();
+  readonly calls = new Chain<PoolCall>();
   state: WorkerState = "ready";
   /** Whether it stands in its fleet's stack of open workers. */
   open = false;
@@ -68,6 +69,13 @@ export class Worker {
 
   get id(): string {
     return this.instance.id;
+  }
+
+  /** The one that holds a slot under this id. */
+  call(id: string): PoolCall | undefined {
+    let call = this.calls.first;
+    while (call !== undefined && call.id !== id) call = call.nextInChain;
+    return call;
   }
 
   /** The call is over and its slot free. */
@@ -99,7 +107,7 @@ export class Worker {
 
   /** The program has ended an abandoned call. */
   acknowledged(id: string): void {
-    const call = this.calls.get(id);
+    const call = this.call(id);
     if (call === undefined) return;
     call.clean = true;
     if (this.#grace?.has(id) === true) this.release(call, undefined);

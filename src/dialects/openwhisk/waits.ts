@@ -1,3 +1,4 @@
+import { Chain, type Chained } from "../../engine/chain.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
 
 /**
@@ -6,7 +7,7 @@ import type { Clock, Timer } from "../../ports/clock.ts";
  */
 export class Waits {
   readonly #clock: Clock;
-  readonly #open = new Set<Wait>();
+  readonly #open = new Chain<Wait>();
   #ticking = false;
 
   constructor(clock: Clock) {
@@ -39,12 +40,15 @@ export class Waits {
   }
 }
 
-class Wait implements Timer {
+class Wait implements Timer, Chained<Wait> {
+  chain: object | undefined = undefined;
+  nextInChain: Wait | undefined = undefined;
+  previousInChain: Wait | undefined = undefined;
   readonly due: number;
   readonly expired: () => void;
-  readonly #open: Set<Wait>;
+  readonly #open: Chain<Wait>;
 
-  constructor(open: Set<Wait>, due: number, expired: () => void) {
+  constructor(open: Chain<Wait>, due: number, expired: () => void) {
     this.#open = open;
     this.due = due;
     this.expired = expired;

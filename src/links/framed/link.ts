@@ -3,16 +3,9 @@ import { type ErrorCode, VirgaError, asVirgaError, catalogue } from "../../core/
 import type { LogLine } from "../../core/model.ts";
 import type { Call, CallHandle, CallMeasurement, CallSink, NestedAnswer, NestedCall } from "../../ports/runtime.ts";
 import { type Carrier, FramedCall } from "./call.ts";
-import {
-  flagEnd,
-  frame,
-  initialWindow,
-  maxPayloadBytes,
-  measurementBytes,
-  protocolVersion,
-  streamLimit,
-} from "./protocol.ts";
+import { flagEnd, frame, initialWindow, maxPayloadBytes, measurementBytes, protocolVersion } from "./protocol.ts";
 import { FrameReader, type FrameReceiver, violation } from "./reader.ts";
+import { Streams } from "./streams.ts";
 import { FrameWriter } from "./writer.ts";
 
 /** What the program says that belongs to no call, and how the link ended. */
@@ -65,10 +58,9 @@ export class FramedLink implements Carrier, FrameReceiver {
   readonly #socket: Duplex;
   readonly #handlers: LinkHandlers;
   readonly #reader = new FrameReader(this);
-  readonly #calls = new Map<number, FramedCall>();
+  readonly #calls = new Streams();
   /** Calls that are over for their caller and not yet for the program: their ids, by stream. */
   readonly #cancelled = new Map<number, string>();
-  #nextStream = 1;
   #nested = 0;
   #greeted = false;
   #closed = false;
@@ -103,7 +95,7 @@ export class FramedLink implements Carrier, FrameReceiver {
   /** The id of the one open call; undefined where there are none or several. */
   get onlyCall(): string | undefined {
     if (this.#calls.size !== 1) return undefined;
-    for (const call of this.#calls.values()) return call.id;
+    for (const call of this.#calls) return call.id;
     return undefined;
   }
 
@@ -120,8 +112,7 @@ export class FramedLink implements Carrier, FrameReceiver {
   }
 
   invoke(call: Call, sink: CallSink): CallHandle {
-    const stream = this.#nextStream;
-    this.#nextStream = stream + 2 >= streamLimit ? 1 : stream + 2;
+    const stream = this.#calls.next();
     const framed = new FramedCall(this, call.id, stream, sink);
     if (this.#closed) {
       framed.fail(new VirgaError("function_crashed", "The instance had ended before the call reached it"));
@@ -146,7 +137,7 @@ export class FramedLink implements Carrier, FrameReceiver {
       );
       return framed;
     }
-    this.#calls.set(stream, framed);
+    this.#calls.add(framed);
     const body = call.body;
     if (body === undefined) {
       this.writer.headed(frame.invoke, stream, 0, head, nothing, 0);
@@ -169,7 +160,7 @@ export class FramedLink implements Carrier, FrameReceiver {
 
   /** Ends every open call. */
   failAll(error: VirgaError): void {
-    for (const call of this.#calls.values()) call.fail(error);
+    for (const call of this.#calls) call.fail(error);
   }
 
   close(): void {
@@ -179,7 +170,7 @@ export class FramedLink implements Carrier, FrameReceiver {
   // For calls.
 
   release(call: FramedCall): void {
-    this.#calls.delete(call.stream);
+    this.#calls.delete(call);
   }
 
   cancelled(call: FramedCall, reason: "cancelled" | "timeout"): VirgaError {
@@ -368,7 +359,7 @@ export class FramedLink implements Carrier, FrameReceiver {
   }
 
   #isOpen(id: string): boolean {
-    for (const call of this.#calls.values()) if (call.id === id) return true;
+    for (const call of this.#calls) if (call.id === id) return true;
     return false;
   }
 

@@ -19,10 +19,11 @@ import {
 import { current, flushPartial } from "./output.mjs";
 import { takeContent } from "./message.mjs";
 import { incoming } from "./request.mjs";
+import { Streams } from "./streams.mjs";
 import { bytesHeaders, flatHeaders, isLight, jsonHeaders, noHeaders, textHeaders } from "./response.mjs";
 
 /** Open calls by stream. */
-export const calls = new Map();
+export const calls = new Streams();
 /** Promises that go on after their answers. */
 export const lingering = new Set();
 /** Calls to other functions that wait for their answers, by stream. */
@@ -49,7 +50,7 @@ export class Call {
     this.body = new IncomingBody(stream, first, ended);
     this.request = incoming(this, head[1], head[3], head[4], this.body);
     this.context = new Context(this, head[0], head[5], head[6], head[7] ?? undefined, head[8] ?? undefined);
-    calls.set(stream, this);
+    calls.add(this);
   }
 
   /** Runs the handler; called with this call as the current one. */
@@ -223,7 +224,7 @@ export class Call {
 
   #close() {
     this.over = true;
-    calls.delete(this.stream);
+    calls.delete(this);
     if (calls.size === 0) onIdle();
   }
 }

@@ -148,7 +148,7 @@ function endCalls(owner, mine, others) {
   if (handler === undefined) {
     sendText(frame.failed, 0, JSON.stringify(mine));
   } else {
-    const open = [...calls.values()];
+    const open = calls.values();
     const known = owner !== undefined && !owner.over;
     for (const call of open) call.failAs("function_crashed", !known || call === owner ? mine : others);
     if (open.length === 0) process.stderr.write(`${mine.stack ?? mine.message}\n`);
