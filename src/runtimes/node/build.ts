@@ -24,7 +24,7 @@ export async function buildNode(
     if (await needsInstall(join(request.directory, folder))) await install(request, tools, major, deadline, folder);
   }
   await check(request, tools, deadline);
-  if (await hasDependencies(request)) await keepByteCode(request, tools, major, flags);
+  if (await hasDependencies(request)) await prepareLoading(request, tools, major, flags);
 }
 
 async function checkManifest(directory: string): Promise<void> {
@@ -167,14 +167,17 @@ async function check(request: BuildRequest, tools: NodeTools, deadline: number):
   );
 }
 
-/** Code of a few files compiles faster than its byte code is looked up. */
+/** Code of a few files is found and compiled faster than that is looked up. */
 async function hasDependencies({ directory, config }: BuildRequest): Promise<boolean> {
   if (config.convention !== "native") return false;
   return (await stat(join(directory, "node_modules")).catch(() => undefined))?.isDirectory() === true;
 }
 
-/** Where the code cannot be loaded without its secrets or the network, its instances compile it as before. */
-async function keepByteCode(
+/**
+ * Keeps the byte code of the modules and the index of them. Where the code cannot be loaded without its secrets or the network,
+ * its instances find and compile it as before.
+ */
+async function prepareLoading(
   request: BuildRequest,
   tools: NodeTools,
   major: string,
@@ -193,14 +196,17 @@ async function keepByteCode(
         `${inside("/virga/guest")}/compile.mjs`,
         inside("/code"),
         request.config.handler,
+        JSON.stringify(request.config.environment),
       ],
-      environment: { ...request.config.environment, PATH: `${inside("/virga/node")}:/usr/local/bin:/usr/bin:/bin` },
+      environment: { NODE_ENV: "production", PATH: `${inside("/virga/node")}:/usr/local/bin:/usr/bin:/bin` },
       network: "none",
     }));
-    if (report.code !== 0) request.onLog(`byte code is not kept: loading the code ${exitText(report)}${lastOf(log)}`);
+    if (report.code === noIndexCode) return request.onLog(`the index of modules is not kept${lastOf(log)}`);
+    if (report.code !== 0)
+      request.onLog(`byte code and index of modules are not kept: loading the code ${exitText(report)}${lastOf(log)}`);
   } catch (error) {
     if (request.signal.aborted || !(error instanceof VirgaError)) throw error;
-    request.onLog(`byte code is not kept: ${error.message}`);
+    request.onLog(`byte code and index of modules are not kept: ${error.message}`);
   }
 }
 
@@ -299,6 +305,9 @@ async function untilOver(request: BuildRequest, program: SandboxedProgram, deadl
 }
 
 let nextBuild = 0;
+
+/** Of `compile.mjs`, where the code was loaded and its byte code kept. */
+const noIndexCode = 77;
 
 /** Code that waits longer for something has no network to get it from. */
 const loadingMs = 5000;

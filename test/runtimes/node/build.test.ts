@@ -226,11 +226,11 @@ test("code with dependencies is loaded once at build, and its byte code kept for
   assert.notEqual(await harness.runtime.fingerprint(settings(more)), await harness.runtime.fingerprint(settings({})));
 });
 
-test("code that cannot be loaded at build is built without its byte code, and says why", async () => {
+test("code that cannot be loaded at build is built without its byte code and index, and says why", async () => {
   const directory = harness.folder({
     "node_modules/dep/main.js": "",
     "index.mjs": `if (process.env.KEY === undefined) throw new Error("no key");\nexport default () => "x";`,
   });
   const log = await harness.build(directory, { handler: "index.mjs" });
-  assert.match(log.join("\n"), /byte code is not kept: .*no key/);
+  assert.match(log.join("\n"), /byte code and index of modules are not kept: .*no key/);
 });

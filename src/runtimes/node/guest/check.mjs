@@ -6,12 +6,14 @@ import { stripTypeScriptTypes } from "node:module";
 import { dirname, extname, join } from "node:path";
 import vm from "node:vm";
 import { strippedFolder, strippedList } from "./loader.mjs";
+import { moduleIndex } from "./module-index.mjs";
 
 const [directory, handler] = process.argv.slice(2);
 const formats = {};
 const problems = [];
 
-rmSync(join(directory, strippedFolder), { recursive: true, force: true });
+// Code that was deployed before may bring what belongs to its files of then.
+for (const made of [strippedFolder, moduleIndex]) rmSync(join(directory, made), { recursive: true, force: true });
 if (!existsSync(join(directory, handler))) {
   problems.push({ message: `The handler file ${handler} does not exist`, location: handler });
 }

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import * as nodeModule from "node:module";
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { useModules } from "./module-index.mjs";
 
 /** Where the build leaves TypeScript with its types taken out, and the list of it. */
 export const strippedFolder = ".virga/node";
@@ -11,8 +12,11 @@ export const strippedList = `${strippedFolder}/index.json`;
 /** Where the build leaves the byte code of the function's modules; made for one version and one set of flags. */
 export const byteCodeFolder = ".virga/byte-code";
 
-/** Loads `file` or `file#export` below the directory; gives the function to call. */
-export async function loadHandler(directory, handler) {
+/**
+ * Loads `file` or `file#export` below the directory; gives the function to call. `attend` sees to how modules are found until
+ * what it gives back is called.
+ */
+export async function loadHandler(directory, handler, attend = useModules) {
   const [file, exported] = splitHandler(handler);
   const path = isAbsolute(file) ? file : join(directory, file);
   if (!existsSync(path)) {
@@ -25,7 +29,8 @@ export async function loadHandler(directory, handler) {
       `Node ${process.versions.node} cannot run TypeScript; use runtime node:24, or deploy JavaScript`,
     );
   }
-  const namespace = await import(pathToFileURL(path).href);
+  const leave = attend(directory);
+  const namespace = await import(pathToFileURL(path).href).finally(leave);
   const found = exported === undefined ? pickDefault(namespace) : pickNamed(namespace, exported);
   if (typeof found === "function") return found;
   const names = Object.keys(namespace).filter((name) => name !== "module.exports");
