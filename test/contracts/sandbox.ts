@@ -25,6 +25,7 @@ export interface OpenedSandbox {
 export interface Lacks {
   readonly stdin?: string;
   readonly writableMounts?: string;
+  readonly command?: string;
 }
 
 /** The guarantees of ports/sandbox.ts that every driver gives. What a driver says is absent is not asked of it. */
@@ -32,7 +33,7 @@ export function describeSandbox(
   name: string,
   open: () => Promise<OpenedSandbox>,
   skip: string | false = false,
-  { stdin: noInput, writableMounts: noWriting }: Lacks = {},
+  { stdin: noInput, writableMounts: noWriting, command: noCommand }: Lacks = {},
 ): void {
   describe(`${name}: the sandbox contract`, { skip }, () => {
     let opened: OpenedSandbox;
@@ -93,6 +94,17 @@ export function describeSandbox(
       assert.doesNotMatch(stdout, /leaked/);
       for (const key of ["", "PWD", "OLDPWD", "SHLVL", "_", ...Object.keys(environment)]) seen.delete(key);
       assert.deepEqual([...seen.keys()], []);
+    });
+
+    test("a NUL byte in what it is given is refused", { skip: noCommand ?? false }, async () => {
+      const nul = "x\0--bind\0/\0/tmp/host";
+      const cases: Partial<SandboxSpec>[] = [
+        { environment: { PATH: "/usr/bin:/bin", GIVEN: nul } },
+        { environment: { PATH: "/usr/bin:/bin", [nul]: "" } },
+        { command: ["/bin/sh", "-c", "exit 0", nul] },
+        { workingDirectory: `/${nul}` },
+      ];
+      for (const spec of cases) await assert.rejects(sandbox.start(specOf("ls /tmp/host", spec)));
     });
 
     test("values of its environment stand in no command line of the host", async () => {

@@ -34,6 +34,7 @@ const guest = join(import.meta.dirname, "../../../src/drivers/sandbox/bubblewrap
 describeSandbox("zygote", openThroughZygote, skip, {
   stdin: "a copy has no input",
   writableMounts: "a zygote has read-only mounts alone",
+  command: "a copy is given none by the driver",
 });
 describeEnclosure("zygote", openThroughZygote, skip);
 

@@ -145,6 +145,7 @@ class BubblewrapSandbox implements Sandbox {
   }
 
   async start(spec: SandboxSpec): Promise<SandboxedProgram> {
+    refuseNul(spec);
     const { shell } = this.#options;
     const premises = await Premises.take(spec, this.#options, bubblewrapProcesses);
     const { cgroup, output, user } = premises;
@@ -303,6 +304,17 @@ class BubblewrapSandbox implements Sandbox {
       },
     );
   }
+}
+
+/** What stands between the arguments that bwrap is told: behind one in a value it would take the rest for more of them. */
+function refuseNul({ command, environment, workingDirectory }: SandboxSpec): void {
+  const variable = Object.entries(environment).find((entry) => entry.join("").includes("\0"));
+  if (variable === undefined && !command.join("").includes("\0") && !workingDirectory.includes("\0")) return;
+  const where = variable === undefined ? "command" : `environment.${variable[0].replaceAll("\0", "")}`;
+  throw new VirgaError("invalid_field", `${where} of a program has a NUL byte, which no program can be given`, {
+    field: where,
+    fix: "Leave it out.",
+  });
 }
 
 function readVersion(): string {
