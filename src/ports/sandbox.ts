@@ -72,8 +72,7 @@ export interface ZygoteSpec {
   readonly interpreter: string;
   /**
    * Path inside of a Python file. Importing it loads what every copy will need and runs nothing of any function; its `main()`
-   * is then called in each copy, as `__main__`. It speaks on its link, descriptor 3, before it runs code of others, and ends
-   * with it.
+   * is then called in each copy, as `__main__`. It ends with its link, descriptor 3.
    */
   readonly program: string;
   readonly environment: Readonly<Record<string, string>>;

@@ -23,6 +23,8 @@ export interface SandboxOptions {
   readonly toolFolders?: readonly string[];
   /** What every enclosed program finds. */
   readonly fixtures?: Fixtures;
+  /** Python 3.9 or newer, for what starts programs in this server's stead. */
+  readonly python?: string;
 }
 
 /** The sandbox of this host. Rejects with `unavailable` where bubblewrap is asked for and cannot run. */
@@ -32,6 +34,7 @@ export async function createSandbox({
   log,
   toolFolders = [],
   fixtures = {},
+  python = "/usr/bin/python3",
 }: SandboxOptions): Promise<Sandbox> {
   for (const path of toolFolders) {
     if (!existsSync(path)) {
@@ -55,7 +58,7 @@ export async function createSandbox({
   let reason = "it was asked for";
   if (choice !== "process") {
     try {
-      return withHome(await openBubblewrap({ ...means, home, toolFolders, fixtures, log }), home);
+      return withHome(await openBubblewrap({ ...means, home, toolFolders, fixtures, python, log }), home);
     } catch (error) {
       if (choice === "bubblewrap" || !(error instanceof VirgaError) || error.code !== "unavailable") throw error;
       reason = `${error.message} (${error.detail.fix})`;

@@ -2,15 +2,19 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLog } from "../../../src/drivers/host/log.ts";
-import { createSandbox, type SandboxChoice } from "../../../src/drivers/sandbox/sandbox.ts";
+import { createSandbox, type SandboxChoice, type SandboxOptions } from "../../../src/drivers/sandbox/sandbox.ts";
 import type { OpenedSandbox } from "../../contracts/sandbox.ts";
 
 /** A sandbox with a state folder of its own, which goes with it. */
-export async function openSandbox(choice: SandboxChoice): Promise<OpenedSandbox & { readonly stateDirectory: string }> {
+export async function openSandbox(
+  choice: SandboxChoice,
+  options: Partial<SandboxOptions> = {},
+): Promise<OpenedSandbox & { readonly stateDirectory: string }> {
   const stateDirectory = mkdtempSync(join(tmpdir(), "virga-sandbox-"));
   // Instances' users pass through.
   chmodSync(stateDirectory, 0o711);
-  const sandbox = await createSandbox({ choice, stateDirectory, log: createLog({ level: "silent", pretty: false }) });
+  const log = createLog({ level: "silent", pretty: false });
+  const sandbox = await createSandbox({ choice, stateDirectory, log, ...options });
   return {
     sandbox,
     stateDirectory,

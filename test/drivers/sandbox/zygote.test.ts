@@ -351,16 +351,29 @@ describe("the zygote's request parser", { skip }, () => {
       ...fc.sample(fc.json({ maxDepth: 4 }), 150),
       ...fc.sample(mutated, 1200),
     ].map((text) => text.replaceAll("\n", " "));
-    const verdicts = parseAll([JSON.stringify(request), JSON.stringify({ kill: 3 }), ...lines]);
-    assert.deepEqual(verdicts.slice(0, 2), ["Fork", "Kill"]);
-    const wrong = verdicts.slice(2).filter((verdict) => !["Fork", "Kill", "BadMessage"].includes(verdict));
+    const known = [request, { ...request, run, code: null, link: false }, { kill: 3 }];
+    const odd = [
+      { command: [] },
+      { command: ["a\0b"] },
+      { command: "a" },
+      { environment: { "A=B": "" } },
+      { environment: { "": "" } },
+      { environment: { A: "\ud800" } },
+      { environment: { A: 1 } },
+      { directory: null },
+      { more: "" },
+    ].map((part) => ({ ...request, run: { ...run, ...part } }));
+    const told = parseAll([...known, ...odd].map((message) => JSON.stringify(message)));
+    assert.deepEqual(told, ["Fork", "Fork", "Kill", ...odd.map(() => "BadMessage")]);
+    const verdicts = parseAll(lines);
+    const wrong = verdicts.filter((verdict) => !["Fork", "Kill", "BadMessage"].includes(verdict));
     assert.deepEqual(wrong, []);
     assert.ok(verdicts.filter((verdict) => verdict === "BadMessage").length > lines.length / 2);
     for (const [index, line] of lines.entries()) {
-      if (verdicts[index + 2] !== "Fork") continue;
+      if (verdicts[index] !== "Fork") continue;
       const taken = JSON.parse(line) as typeof request;
       for (const path of [taken.stdout, taken.stderr, taken.code, ...taken.groups]) {
-        assert.match(path, /^\/(?!.*\/\.{1,2}(\/|$))/);
+        if (path !== null) assert.match(path, /^\/(?!.*\/\.{1,2}(\/|$))/);
       }
       assert.ok(taken.user === null || taken.user >= 1000);
     }
@@ -387,7 +400,9 @@ describe("the zygote's request parser", { skip }, () => {
     // Root's copy without a user of its own would be root.
     const wrongUser = `${JSON.stringify({ ...request, user: asRoot ? null : 200_000 })}\n`;
     const long = "x".repeat(2 ** 20 + 1);
-    for (const bad of ["\n", "{}\n", "\xff\xfe\n", wrongUser, long]) {
+    // A zygote's copies are what it has loaded.
+    const wrongRun = `${JSON.stringify({ ...request, user: asRoot ? 200_000 : null, run })}\n`;
+    for (const bad of ["\n", "{}\n", "\xff\xfe\n", wrongUser, wrongRun, long]) {
       assert.deepEqual(await sent(good, bad), ["ready", "broken"], bad.slice(0, 40));
     }
     for (const bad of ["\n", "[]\n", `${JSON.stringify({ ...setup, view: [{ bind: "/usr", path: "/../usr" }] })}\n`]) {
@@ -428,15 +443,32 @@ const request = {
   stderr: "/a/pipe",
   groups: ["/sys/group"],
   user: 200_000 as number | null,
-  code: "/a/code",
+  code: "/a/code" as string | null,
   network: true,
   limits: { processes: 64, openFiles: 256, fileSizeMb: 64, tmpMb: 16 },
+  run: null as object | null,
+  link: true,
 };
+
+const run = { command: ["/bin/echo", "told"], environment: { PATH: "/bin" }, directory: "/" };
 
 /** A good request with one thing in it that is another. */
 const mutated = fc
   .tuple(
-    fc.constantFrom("", "fork", "stdout", "stderr", "groups", "user", "code", "network", "limits", "more"),
+    fc.constantFrom(
+      "",
+      "fork",
+      "stdout",
+      "stderr",
+      "groups",
+      "user",
+      "code",
+      "network",
+      "limits",
+      "run",
+      "link",
+      "more",
+    ),
     fc.oneof(
       fc.jsonValue({ maxDepth: 2 }),
       fc.constantFrom("/", "/a/../b", "/a/./b", "//a", "a", "/a\0b", "/\ud800", 0, -1, 999, 1e30, 0.5, true, null),

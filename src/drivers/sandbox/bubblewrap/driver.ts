@@ -1,5 +1,5 @@
 import { type ChildProcess, spawnSync } from "node:child_process";
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, writeFileSync } from "node:fs";
 import { readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Duplex, Readable, Writable } from "node:stream";
@@ -22,6 +22,8 @@ import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../proces
 import type { Pipes } from "../pipes.ts";
 import { RunningProgram } from "../program.ts";
 import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
+import type { ForkServerSpec } from "./zygote/fork-server.ts";
+import { Launchers } from "./zygote/launchers.ts";
 import { BubblewrapZygote } from "./zygote/zygote.ts";
 import { type Abilities, bubblewrapArguments } from "./arguments.ts";
 import { enforcement } from "./enforcement.ts";
@@ -42,6 +44,8 @@ export interface BubblewrapOptions {
   /** Folders of the host that programs see beside the system's, read-only, at the same path. */
   readonly toolFolders: readonly string[];
   readonly fixtures: Fixtures;
+  /** Python 3.9 or newer, which runs what starts programs in this server's stead. Not there: it starts them itself. */
+  readonly python: string;
   readonly log: Log;
 }
 
@@ -80,6 +84,7 @@ class BubblewrapSandbox implements Sandbox {
   readonly #zygotes: BubblewrapZygote[] = [];
   /** Where the numbers of this machine type's system calls are known. */
   readonly zygote?: (spec: ZygoteSpec) => Zygote;
+  readonly #launchers: Launchers | undefined;
 
   constructor(options: BubblewrapOptions, abilities: Abilities) {
     const { home } = options;
@@ -114,7 +119,16 @@ class BubblewrapSandbox implements Sandbox {
       writeFileSync(this.#filterFile, filter, { mode: 0o644 });
     }
     const calls = systemCallsOf(process.arch);
-    if (calls !== undefined) this.zygote = (spec) => this.#openZygote(spec, calls, filter);
+    if (calls !== undefined) {
+      this.zygote = (spec) => this.#openZygote("zygote", spec, calls, filter);
+      if (existsSync(options.python)) {
+        const spec = { interpreter: options.python, environment: {}, workingDirectory: "/" };
+        this.#launchers = new Launchers(
+          (mounts) => this.#openZygote("launcher", { ...spec, mounts }, calls, filter),
+          options.log,
+        );
+      }
+    }
     this.enforces = enforcement({
       cgroups: options.cgroups?.controls,
       ownUser: options.users !== undefined,
@@ -124,8 +138,13 @@ class BubblewrapSandbox implements Sandbox {
     });
   }
 
-  #openZygote(spec: ZygoteSpec, calls: SystemCalls, filter: Buffer | undefined): Zygote {
-    const zygote = new BubblewrapZygote(`zygote-${this.#zygotes.length + 1}`, spec, {
+  #openZygote(
+    kind: "zygote" | "launcher",
+    spec: ForkServerSpec,
+    calls: SystemCalls,
+    filter: Buffer | undefined,
+  ): BubblewrapZygote {
+    const zygote = new BubblewrapZygote(`${kind}-${this.#zygotes.length + 1}`, spec, {
       ...this.#options,
       view: this.#view(this.#system, spec.mounts),
       calls,
@@ -146,6 +165,10 @@ class BubblewrapSandbox implements Sandbox {
 
   async start(spec: SandboxSpec): Promise<SandboxedProgram> {
     refuseNul(spec);
+    return (await this.#launchers?.start(spec)) ?? this.#startByBubblewrap(spec);
+  }
+
+  async #startByBubblewrap(spec: SandboxSpec): Promise<SandboxedProgram> {
     const { shell } = this.#options;
     const premises = await Premises.take(spec, this.#options, bubblewrapProcesses);
     const { cgroup, output, user } = premises;
@@ -278,7 +301,7 @@ class BubblewrapSandbox implements Sandbox {
 
   /** Encloses one program. Rejects with `unavailable` and what bubblewrap says. */
   async tryOnce(): Promise<void> {
-    const program = await this.start({
+    const program = await this.#startByBubblewrap({
       id: "try",
       command: ["/bin/sh", "-c", "exit 0"],
       environment: {},

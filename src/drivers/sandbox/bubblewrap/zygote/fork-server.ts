@@ -12,8 +12,11 @@ import type { ViewEntry } from "../system-view.ts";
 import { spawned } from "../../launcher.ts";
 import type { StartedProcess } from "../../program.ts";
 
+/** Without a program it is a launcher: its children become the command that they are told. */
+export type ForkServerSpec = Omit<ZygoteSpec, "program"> & Partial<Pick<ZygoteSpec, "program">>;
+
 export interface ForkServerOptions {
-  readonly spec: ZygoteSpec;
+  readonly spec: ForkServerSpec;
   /** A folder of its own, not yet made, that programs' users can reach. No symbolic link on the way. */
   readonly folder: string;
   readonly view: readonly ViewEntry[];
@@ -29,8 +32,8 @@ export interface ForkRequest {
   /** Folders of its control groups. */
   readonly groups: readonly string[];
   readonly user: number | null;
-  /** Folder that it sees at `/code`. */
-  readonly code: string;
+  /** Folder that it sees at `/code`; null where it sees none. */
+  readonly code: string | null;
   /** Whether it shares the host's network. */
   readonly network: boolean;
   readonly limits: {
@@ -40,12 +43,21 @@ export interface ForkRequest {
     readonly fileSizeMb: number;
     readonly tmpMb: number;
   };
+  /** What a launcher's child becomes; null where it is a copy of the loaded program. */
+  readonly run: Run | null;
+  readonly link: boolean;
+}
+
+export interface Run {
+  readonly command: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly directory: string;
 }
 
 export interface ForkedProcess extends StartedProcess {
-  readonly link: Socket;
-  /** Whether anything has come over its link. */
-  hasSpoken(): boolean;
+  readonly link: Socket | undefined;
+  /** Whether it ended because it could not enclose itself: nothing else of it ran then. */
+  readonly failed: Promise<boolean>;
 }
 
 /**
@@ -85,7 +97,8 @@ export class ForkServer {
     let server: ForkServer;
     try {
       await once(listener.listen(`/proc/self/fd/${descriptor}/link`), "listening");
-      const child = spawn(spec.interpreter, ["-I", "-B", "-X", "utf8", serverFile], {
+      const flags = ["-I", "-B", "-X", "utf8", ...(spec.program === undefined ? ["-S"] : [])];
+      const child = spawn(spec.interpreter, [...flags, serverFile], {
         cwd: "/",
         env: { ...spec.environment },
         stdio: ["ignore", "ignore", "pipe", "pipe"],
@@ -97,16 +110,17 @@ export class ForkServer {
       tidy();
       throw error;
     }
-    server.#write({
+    const setup = {
       root,
       view: [...view, ...spec.mounts.map(({ source, target }) => ({ bind: source, path: target }))],
       calls,
       filter: filter === undefined ? null : filter.toString("base64"),
-      program: spec.program,
+      program: spec.program ?? null,
       asRoot,
       directory: links,
       workingDirectory: spec.workingDirectory,
-    });
+    };
+    server.#write(lineOf(setup));
     return server;
   }
 
@@ -139,21 +153,22 @@ export class ForkServer {
   async fork(request: ForkRequest): Promise<ForkedProcess> {
     if (this.#gone !== undefined) throw unavailable(this.#gone);
     const number = this.#next++;
+    const line = lineOf({ fork: number, ...request });
+    if (line.length > longestLine) throw unavailable("what it is told is too long");
     const copy: Copy = { started: Promise.withResolvers(), ended: Promise.withResolvers() };
-    const link = Promise.withResolvers<Socket>();
-    link.promise.catch(() => undefined); // it fails with the start
+    const link = request.link ? Promise.withResolvers<Socket>() : undefined;
+    link?.promise.catch(() => undefined); // it fails with the start
     this.#copies.set(number, copy);
-    this.#links.set(number, link);
-    this.#write({ fork: number, ...request });
+    if (link !== undefined) this.#links.set(number, link);
+    this.#write(line);
     const pid = await copy.started.promise;
-    const socket = await link.promise;
     return {
       pid,
-      link: socket,
+      link: await link?.promise,
       // By the one that waits for it: there the pid is nobody else's yet.
-      kill: () => this.#write({ kill: number }),
-      ended: copy.ended.promise,
-      hasSpoken: () => socket.bytesRead > numberBytes,
+      kill: () => this.#write(lineOf({ kill: number })),
+      ended: copy.ended.promise.then(({ code, signal }) => [code, signal]),
+      failed: copy.ended.promise.then(({ code, enclosed }) => code === notEnclosed && !enclosed),
     };
   }
 
@@ -169,8 +184,8 @@ export class ForkServer {
     this.#child.kill("SIGKILL");
   }
 
-  #write(message: object): void {
-    if (this.#requests.writable) this.#requests.write(`${JSON.stringify(message)}\n`);
+  #write(line: Buffer): void {
+    if (this.#requests.writable) this.#requests.write(line);
   }
 
   /** A copy's link, which begins with the number of its request. */
@@ -209,7 +224,7 @@ export class ForkServer {
       this.#forget(report.failed);
       this.#links.delete(report.failed);
     } else {
-      this.#copies.get(report.exited)?.ended.resolve([report.code, null]);
+      this.#copies.get(report.exited)?.ended.resolve({ code: report.code, signal: null, enclosed: report.enclosed });
       this.#forget(report.exited);
     }
   }
@@ -223,7 +238,7 @@ export class ForkServer {
     this.#ready.reject(unavailable(why));
     for (const { started, ended } of this.#copies.values()) {
       started.reject(unavailable(why));
-      ended.resolve([null, "SIGKILL"]);
+      ended.resolve({ code: null, signal: "SIGKILL", enclosed: true });
     }
     for (const link of this.#links.values()) link.reject(unavailable(why));
     this.#copies.clear();
@@ -233,7 +248,13 @@ export class ForkServer {
 
 interface Copy {
   readonly started: PromiseWithResolvers<number>;
-  readonly ended: PromiseWithResolvers<readonly [code: number | null, signal: string | null]>;
+  readonly ended: PromiseWithResolvers<End>;
+}
+
+interface End {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly enclosed: boolean;
 }
 
 type Report =
@@ -241,13 +262,21 @@ type Report =
   | { readonly broken: string }
   | { readonly started: number; readonly pid: number }
   | { readonly failed: number; readonly message: string }
-  | { readonly exited: number; readonly code: number };
+  | { readonly exited: number; readonly code: number; readonly enclosed: boolean };
+
+function lineOf(message: object): Buffer {
+  return Buffer.from(`${JSON.stringify(message)}\n`);
+}
 
 function unavailable(why: string): VirgaError {
   return new VirgaError("unavailable", `The zygote can make no copy: ${why}`);
 }
 
 const serverFile = fileURLToPath(new URL("./guest/start.py", import.meta.url));
+/** `LONGEST_LINE` in guest/virga_zygote/messages.py. */
+const longestLine = 2 ** 20;
+/** Of a copy that could not enclose itself: `NOT_ENCLOSED` in guest/virga_zygote/enclosure.py. */
+const notEnclosed = 126;
 /** In front of each link. */
 const numberBytes = 8;
 const longestWord = 4096;

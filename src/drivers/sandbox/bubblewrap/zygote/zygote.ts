@@ -2,7 +2,8 @@ import { realpathSync } from "node:fs";
 import { join } from "node:path";
 import { VirgaError } from "../../../../core/errors.ts";
 import type { Log } from "../../../../ports/log.ts";
-import type { SandboxedProgram, SandboxSpec, Zygote, ZygoteSpec } from "../../../../ports/sandbox.ts";
+import type { SandboxedProgram, SandboxSpec, Zygote } from "../../../../ports/sandbox.ts";
+import { codePath } from "../arguments.ts";
 import { Premises, type PremisesOptions } from "../premises.ts";
 import type { SystemCalls } from "../system-calls.ts";
 import type { ViewEntry } from "../system-view.ts";
@@ -10,7 +11,8 @@ import type { Cgroup } from "../../cgroup.ts";
 import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../../process-table.ts";
 import { RunningProgram } from "../../program.ts";
 import { treeUsage } from "../../watch.ts";
-import { ForkServer, type ForkServerOptions } from "./fork-server.ts";
+import { ForkServer, type ForkServerOptions, type ForkServerSpec, type Run } from "./fork-server.ts";
+import { ViewWatch } from "./view-watch.ts";
 
 export interface ZygoteOptions extends PremisesOptions {
   readonly home: string;
@@ -24,14 +26,23 @@ export interface ZygoteOptions extends PremisesOptions {
 
 export type ForkSpec = Pick<SandboxSpec, "id" | "network" | "limits">;
 
+/** What a launcher is told beside. */
+export interface Launch extends Pick<SandboxSpec, "channel"> {
+  readonly run: Run;
+  /** Folder that it sees at `/code` from its start; a slot where there is none. */
+  readonly code?: string | undefined;
+}
+
 /**
- * Enclosed copies of one loaded Python program. Each stands where bubblewrap would have put it: the same view, namespaces,
- * limits, control group, host user, filter. What makes the copies is one fork server, started anew when it is lost.
+ * Enclosed copies of one loaded Python program or, where it has none, programs that such a copy becomes. Each stands where
+ * bubblewrap would have put it: the same view, namespaces, limits, control group, host user, filter. What makes the copies
+ * is one fork server, started anew when it is lost or the host's files are others.
  */
 export class BubblewrapZygote implements Zygote {
-  readonly #spec: ZygoteSpec;
+  readonly #spec: ForkServerSpec;
   readonly #options: ZygoteOptions;
   readonly #name: string;
+  readonly #view: ViewWatch;
   #server: ForkServer | undefined;
   #opening: Promise<void> | undefined;
   #failures = 0;
@@ -40,33 +51,49 @@ export class BubblewrapZygote implements Zygote {
   #trials = 0;
   readonly #alive = new Set<ForkServer>();
   #closed = false;
+  #retired = false;
 
   /** `name`: for folders, unique in the driver. */
-  constructor(name: string, spec: ZygoteSpec, options: ZygoteOptions) {
+  constructor(name: string, spec: ForkServerSpec, options: ZygoteOptions) {
     this.#name = name;
     this.#spec = spec;
     this.#options = options;
+    const mounted = spec.mounts.map(({ source, target }) => ({ bind: source, path: target }));
+    this.#view = new ViewWatch([...options.view, ...mounted]);
   }
 
   opened(): Promise<void> {
-    if (this.#closed) return Promise.reject(new VirgaError("unavailable", "The sandbox is closed"));
+    if (this.#closed || this.#retired)
+      return Promise.reject(new VirgaError("unavailable", "The sandbox is closed, or has another zygote"));
     if (this.#server !== undefined) return Promise.resolve();
     this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
     return this.#opening;
   }
 
-  async fork(spec: ForkSpec): Promise<SandboxedProgram> {
+  async fork(spec: ForkSpec, launch?: Launch): Promise<SandboxedProgram> {
+    if (this.#server !== undefined && this.#view.hasChanged()) {
+      this.#options.log.info("a zygote is replaced: files of the host that programs see are others now");
+      this.#server.retire();
+      this.#server = undefined;
+    }
     const server = this.#server;
     if (server === undefined) {
       if (performance.now() >= this.#notBefore) this.opened().catch(() => undefined); // it is in the log
       throw new VirgaError("unavailable", "The zygote is not there yet");
     }
-    const { program, failed } = await this.#forkFrom(server, spec);
+    const { program, failed } = await this.#forkFrom(server, spec, launch);
     void failed.then((yes) => {
       // The host has changed under it: ask bubblewrap, until a trial goes well.
       if (yes && this.#server === server) this.#lose(server, "a copy could not enclose itself");
     });
     return program;
+  }
+
+  /** Makes no more copies; those that run go on. */
+  retire(): void {
+    this.#retired = true;
+    this.#server?.retire();
+    this.#server = undefined;
   }
 
   async close(): Promise<void> {
@@ -80,6 +107,7 @@ export class BubblewrapZygote implements Zygote {
   async #open(): Promise<void> {
     const { home, view, calls, filter, users, log } = this.#options;
     let server: ForkServer | undefined;
+    this.#view.look();
     try {
       server = await this.#begin({
         spec: this.#spec,
@@ -91,7 +119,8 @@ export class BubblewrapZygote implements Zygote {
       });
       await this.#try(server);
       this.#failures = 0;
-      this.#server = server;
+      if (this.#retired) server.retire();
+      else this.#server = server;
     } catch (error) {
       server?.kill("its trial failed");
       this.#delay();
@@ -119,11 +148,14 @@ export class BubblewrapZygote implements Zygote {
 
   /** Encloses one copy that nobody uses. */
   async #try(server: ForkServer): Promise<void> {
-    const { program, failed } = await this.#forkFrom(server, {
+    const spec: ForkSpec = {
       id: `${this.#name}-try-${++this.#trials}`,
       network: "none",
       limits: { memoryMb: 128, cpus: 1, processes: 16, openFiles: 64, fileSizeMb: 1, tmpMb: 1 },
-    });
+    };
+    const run = { command: ["/bin/sh", "-c", "exit 0"], environment: {}, directory: "/" };
+    const launch: Launch | undefined = this.#spec.program === undefined ? { channel: "link", run } : undefined;
+    const { program, failed } = await this.#forkFrom(server, spec, launch);
     let said = "";
     program.stdout.resume();
     program.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
@@ -150,9 +182,14 @@ export class BubblewrapZygote implements Zygote {
     this.#notBefore = performance.now() + Math.min(longestPauseMs, firstPauseMs * 2 ** this.#failures++);
   }
 
-  async #forkFrom(server: ForkServer, spec: ForkSpec): Promise<{ program: RunningProgram; failed: Promise<boolean> }> {
+  async #forkFrom(
+    server: ForkServer,
+    spec: ForkSpec,
+    { channel, code, run }: Pick<Launch, "channel"> & Partial<Launch> = { channel: "link" },
+  ): Promise<{ program: RunningProgram; failed: Promise<boolean> }> {
     if (spec.network === "own") throw new VirgaError("unavailable", "a copy has no network of its own");
-    const premises = await Premises.take({ ...spec, mounts: [], channel: "link" }, this.#options, ownProcesses);
+    const mounts = code === undefined ? [] : [{ source: code, target: codePath, writable: false }];
+    const premises = await Premises.take({ ...spec, mounts, channel }, this.#options, ownProcesses);
     const { cgroup, output, slot, user } = premises;
     try {
       const [stdout, stderr] = output.paths;
@@ -162,7 +199,7 @@ export class BubblewrapZygote implements Zygote {
         stderr,
         groups: cgroup?.folders ?? [],
         user: user ?? null,
-        code: slot!.directory,
+        code: code ?? slot?.directory ?? null,
         network: spec.network === "host",
         limits: {
           processes: cgroup?.limitsProcesses === true && user === undefined ? null : limits.processes,
@@ -170,6 +207,8 @@ export class BubblewrapZygote implements Zygote {
           fileSizeMb: limits.fileSizeMb,
           tmpMb: limits.tmpMb,
         },
+        run: run ?? null,
+        link: channel === "link",
       });
       const { pid } = child;
       const first = readProcess(pid);
@@ -194,9 +233,7 @@ export class BubblewrapZygote implements Zygote {
       });
       output.closeTheirs();
       this.#options.onStart(program, spec, cgroup);
-      // A program may end with that code too; but before it runs anything of others' it speaks.
-      const failed = child.ended.then(([code]) => code === notEnclosed && !child.hasSpoken());
-      return { program, failed };
+      return { program, failed: child.failed };
     } catch (error) {
       await premises.abandon();
       throw error;
@@ -211,8 +248,6 @@ async function gone(process: ProcessEntry | undefined): Promise<void> {
 
 /** The first process of the namespace. */
 const ownProcesses = 1;
-/** Of a copy that could not enclose itself: `NOT_ENCLOSED` in guest/virga_zygote/enclosure.py. */
-const notEnclosed = 126;
 const loadMs = 30_000;
 /** For a program that does not end with its link. */
 const trialMs = 2000;

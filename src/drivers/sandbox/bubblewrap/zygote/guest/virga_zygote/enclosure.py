@@ -3,6 +3,7 @@
 import fcntl
 import os
 import resource
+import signal
 import socket
 import struct
 
@@ -24,8 +25,8 @@ class Enclosure:
     """Of one request. Made in the zygote; a child runs `enter` and then `close`."""
 
     def __init__(self, request, setup, groups, go, give_go):
-        """`groups`: descriptors of its control groups' lists. `go`: where a byte comes when its user is mapped; the end
-        of that pipe is the zygote's."""
+        """`groups`: descriptors of its control groups' lists. `go`: where a byte comes when its user is mapped, and where
+        one goes when all is done; its other end `give_go` is the zygote's."""
         self._zygote = os.getpid()
         self._shares_network = request.network
         self._first = first = kernel.Calls()
@@ -46,14 +47,18 @@ class Enclosure:
         self._last = last = kernel.Calls()
         for number, descriptor in enumerate(request.streams):
             last.duplicate(descriptor, number)
-        last.close_from(len(request.streams))
+        word = len(request.streams)
+        last.duplicate(go, word)
+        last.close_from(word + 1)
         # Below this namespace nobody makes another one; without capabilities nobody changes that.
-        last.write_file("/proc/sys/user/max_user_namespaces", "0", len(request.streams))
+        last.write_file("/proc/sys/user/max_user_namespaces", "0", word + 1)
         _add_limits(last, request.limits)
         last.keep_capabilities((), setup.last_capability)
         last.no_new_privileges()
         if setup.filter is not None:
             last.filter_system_calls(setup.filter)
+        last.write(word, "1")
+        last.close(word)
 
     def enter(self):
         self._first.run()
@@ -77,6 +82,8 @@ def map_users(pid, user):
 
 def wait_for(program):
     """The rest of the first process's life. The kernel ends what is left in the namespace when it ends."""
+    # The kernel keeps from it what it does not handle itself: no program ends its namespace so.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     null = os.open("/dev/null", os.O_RDWR)
     for number in range(4):
         os.dup2(null, number)
@@ -110,10 +117,11 @@ def _add_mounts(calls, request, setup):
     calls.mount("devpts", "dev/pts", "devpts", kernel.MS_NOSUID | kernel.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     calls.mount("tmpfs", "dev/shm", "tmpfs", private, size)
     calls.mount("tmpfs", "tmp", "tmpfs", private, size)
-    calls.mount(request.code, "code", None, kernel.MS_BIND)
-    # What the file system it lies on forbids must stay so; the flag has the same bit in both calls.
-    kept = os.statvfs(request.code).f_flag & os.ST_NOEXEC
-    calls.mount("none", "code", None, kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY | private | kept)
+    if request.code is not None:
+        calls.mount(request.code, "code", None, kernel.MS_BIND)
+        # What the file system it lies on forbids must stay so; the flag has the same bit in both calls.
+        kept = os.statvfs(request.code).f_flag & os.ST_NOEXEC
+        calls.mount("none", "code", None, kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY | private | kept)
     # The old root lies over the new one for a moment, and is then gone from this namespace.
     calls.pivot_root(setup.calls["pivotRoot"], ".", ".")
     calls.unmount(".")

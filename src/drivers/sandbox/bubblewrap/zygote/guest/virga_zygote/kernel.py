@@ -112,6 +112,13 @@ class Calls:
         self.add("setresgid", _libc.setresgid, number, number, number)
         self.add("setresuid", _libc.setresuid, number, number, number)
 
+    def set_umask(self, mask):
+        self.add("umask", _libc.umask, mask)
+
+    def heed(self, number):
+        """What this signal does by default, where Python ignores it."""
+        self.add("signal", _libc.signal, number, 0)
+
     def begin_session(self):
         self.add("setsid", _libc.setsid)
 
@@ -169,6 +176,21 @@ class Calls:
         # struct sock_fprog: a count, padding, a pointer.
         program = struct.pack("@HP", len(instructions) // 8, self.memory(instructions))
         self._prctl("PR_SET_SECCOMP", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self.memory(program))
+
+    def execute(self, command, environment):
+        """Looks for it as a shell would, by the PATH of this environment."""
+        path = environment.get("PATH")
+        if path is None:
+            self.add("unsetenv PATH", _libc.unsetenv, "PATH")
+        else:
+            self.add("setenv PATH", _libc.setenv, "PATH", path, 1)
+        variables = ["%s=%s" % variable for variable in environment.items()]
+        self.add("execvp %s" % command[0], _libc.execvpe, command[0], self._texts(command), self._texts(variables))
+
+    def _texts(self, texts):
+        """As main() is given them: pointers, and a null one behind the last."""
+        places = [self.memory(os.fsencode(text) + b"\0") for text in texts]
+        return self.memory(struct.pack("@%dP" % (len(places) + 1), *places, 0))
 
     def _prctl(self, name, option, *arguments):
         self.add("prctl(%s)" % name, _libc.prctl, option, *arguments, *(0,) * (4 - len(arguments)))

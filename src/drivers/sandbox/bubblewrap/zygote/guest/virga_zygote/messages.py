@@ -26,7 +26,8 @@ class Setup:
         calls = _fields(fields["calls"], {"clone", "pivotRoot"})
         self.calls = {name: _number(number, name, 0, 10000) for name, number in calls.items()}
         self.filter = None if fields["filter"] is None else _bytes(fields["filter"], "filter")
-        self.program = _path(fields["program"], "program")
+        #: None: children become what they are told.
+        self.program = None if fields["program"] is None else _path(fields["program"], "program")
         self.as_root = _flag(fields["asRoot"], "asRoot")
         self.directory = _path(fields["directory"], "directory")
         self.working_directory = _path(fields["workingDirectory"], "workingDirectory")
@@ -35,7 +36,7 @@ class Setup:
 class Fork:
     """One child: its number on this connection, and what encloses it."""
 
-    __slots__ = ("number", "stdout", "stderr", "groups", "user", "code", "network", "limits")
+    __slots__ = ("number", "stdout", "stderr", "groups", "user", "code", "network", "limits", "run", "link")
     __slots__ += ("streams",)  # opened by the zygote
 
     def __init__(self, fields):
@@ -44,13 +45,32 @@ class Fork:
         self.stderr = _path(fields["stderr"], "stderr")
         self.groups = [_path(path, "groups") for path in _list(fields["groups"], "groups")]
         self.user = None if fields["user"] is None else _number(fields["user"], "user", 1000, 2**32 - 2)
-        self.code = _path(fields["code"], "code")
+        self.code = None if fields["code"] is None else _path(fields["code"], "code")
         self.network = _flag(fields["network"], "network")
         limits = _fields(fields["limits"], {"processes", "openFiles", "fileSizeMb", "tmpMb"})
         self.limits = {
             name: None if name == "processes" and value is None else _number(value, name, 1, 2**40)
             for name, value in limits.items()
         }
+        self.run = None if fields["run"] is None else Run(_fields(fields["run"], {"command", "environment", "directory"}))
+        self.link = _flag(fields["link"], "link")
+
+
+class Run:
+    """What a child becomes. It is looked at inside alone, with the rights that it has there."""
+
+    __slots__ = ("command", "environment", "directory")
+
+    def __init__(self, fields):
+        self.command = [_text(text, "command") for text in _list(fields["command"], "command")]
+        if not self.command:
+            raise BadMessage("command is empty")
+        self.environment = {}
+        for name, value in _fields(fields["environment"], None).items():
+            if not name or "=" in name:
+                raise BadMessage("environment has a name that is none")
+            self.environment[_text(name, "environment")] = _text(value, "environment")
+        self.directory = _text(fields["directory"], "directory")
 
 
 class Kill:
@@ -67,7 +87,8 @@ def parse(line):
     message = parse_json(line)
     if isinstance(message, dict) and "kill" in message:
         return Kill(_fields(message, {"kill"}))
-    return Fork(_fields(message, {"fork", "stdout", "stderr", "groups", "user", "code", "network", "limits"}))
+    names = {"fork", "stdout", "stderr", "groups", "user", "code", "network", "limits", "run", "link"}
+    return Fork(_fields(message, names))
 
 
 def parse_json(line):
@@ -92,8 +113,9 @@ class Lines:
 
 
 def _fields(value, names):
-    if not isinstance(value, dict) or set(value) != names:
-        raise BadMessage("not an object of %s" % ", ".join(sorted(names)))
+    """`names`: None for any."""
+    if not isinstance(value, dict) or names is not None and set(value) != names:
+        raise BadMessage("not an object of %s" % ", ".join(sorted(names or ("texts",))))
     return value
 
 
@@ -115,15 +137,21 @@ def _flag(value, name):
     return value
 
 
-def _path(value, name):
-    """Absolute, and as it will be used: nothing in it that leads elsewhere."""
-    if not isinstance(value, str) or not re.fullmatch(r"/|(/[^/\x00]+)+", value) or {".", ".."} & set(value.split("/")):
-        raise BadMessage("%s is no absolute path" % name)
+def _text(value, name):
+    if not isinstance(value, str) or "\0" in value:
+        raise BadMessage("%s is no text" % name)
     try:
         value.encode("utf-8", "strict")
     except UnicodeEncodeError:
         raise BadMessage("%s is no text" % name) from None
     return value
+
+
+def _path(value, name):
+    """Absolute, and as it will be used: nothing in it that leads elsewhere."""
+    if not isinstance(value, str) or not re.fullmatch(r"/|(/[^/\x00]+)+", value) or {".", ".."} & set(value.split("/")):
+        raise BadMessage("%s is no absolute path" % name)
+    return _text(value, name)
 
 
 def _bytes(value, name):

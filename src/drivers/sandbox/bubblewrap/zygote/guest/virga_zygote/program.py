@@ -36,7 +36,7 @@ def load(path, entries):
 
 
 def take_over(module, server):
-    """In the child: the process is this program's from here on."""
+    """In the child: the process is this program's from here on. Returns what it runs, and then its end."""
     # Out of sight, but not taken apart: the server's socket has the number of the child's link now, and the rest would
     # cost more to take apart than it takes.
     _kept.extend((server, sys.modules["__main__"]))
@@ -46,7 +46,7 @@ def take_over(module, server):
     module.__name__ = "__main__"
     sys.argv = [module.__file__]
     _seed()
-    return module.main
+    return module.main, leave
 
 
 def leave():

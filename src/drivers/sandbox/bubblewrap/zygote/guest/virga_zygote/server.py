@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 
-from . import enclosure, kernel, program, view
+from . import enclosure, execution, kernel, view
 from .messages import BadMessage, Fork, Lines, Setup, parse, parse_json
 
 #: Where the server listens for children's links, in the folder that this process works in.
@@ -19,7 +19,8 @@ class Server:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.set_inheritable(False)
         self._lines = Lines()
-        #: Children that have not been waited for: pid by number, and (number, pid) by the descriptor that tells the end.
+        #: Children that have not been waited for: pid by number; by the descriptor that tells the end their number, pid
+        #: and where they say that they are enclosed.
         self._pids = {}
         self._ends = {}
         self._poll = select.poll()
@@ -29,7 +30,7 @@ class Server:
         calls = kernel.Calls()
         calls.die_with_parent()
         calls.run()
-        os.umask(0o022)
+        self._umask = os.umask(0o022)
         self._prepare()
         # What all children share is written to by none of them for the collector's sake.
         gc.collect()
@@ -43,9 +44,9 @@ class Server:
                     continue
                 for message in self._receive():
                     if isinstance(message, Fork):
-                        main = self._fork(message)
-                        if main is not None:
-                            return main
+                        run = self._fork(message)
+                        if run is not None:
+                            return run
                     elif message.number in self._pids:
                         os.kill(self._pids[message.number], signal.SIGKILL)
 
@@ -61,12 +62,9 @@ class Server:
             self._setup = setup = Setup(parse_json(pending))
             os.chdir(setup.directory)
             setup.last_capability = kernel.last_capability()
+            if setup.program is not None:
+                self._load(setup)
             if setup.as_root:
-                # Nobody waits for this yet. An ordinary user could not take it back.
-                os.nice(10)
-            self._program = program.load(setup.program, setup.view)
-            if setup.as_root:
-                os.setpriority(os.PRIO_PROCESS, 0, 0)
                 os.setgroups([])
             view.build(setup.root, setup.view, setup.as_root)
             if setup.as_root:
@@ -78,6 +76,17 @@ class Server:
         except Exception as error:
             self._break(error)
 
+    def _load(self, setup):
+        from . import program  # launchers shall not carry it
+
+        if setup.as_root:
+            # Nobody waits for this yet. An ordinary user could not take it back.
+            os.nice(10)
+        module = program.load(setup.program, setup.view)
+        self._take_over = lambda: program.take_over(module, self)
+        if setup.as_root:
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
+
     def _receive(self):
         chunk = self._socket.recv(65536)
         if not chunk:
@@ -86,9 +95,13 @@ class Server:
         try:
             messages = [parse(line) for line in self._lines.feed(chunk)]
             for message in messages:
+                if not isinstance(message, Fork):
+                    continue
                 # Without a user of its own a child of root's would be root.
-                if isinstance(message, Fork) and (message.user is None) == self._setup.as_root:
+                if (message.user is None) == self._setup.as_root:
                     raise BadMessage("the user does not fit to this zygote")
+                if (message.run is None) == (self._setup.program is None):
+                    raise BadMessage("what to run does not fit to this zygote")
             return messages
         except BadMessage as error:
             self._break(error)
@@ -104,12 +117,12 @@ class Server:
             os._exit(0)
 
     def _reap(self, end):
-        number, pid = self._ends.pop(end)
+        number, pid, word = self._ends.pop(end)
         del self._pids[number]
         self._poll.unregister(end)
         os.close(end)
         _, status = os.waitpid(pid, 0)
-        self._send({"exited": number, "code": enclosure.exit_code(status)})
+        self._send({"exited": number, "code": enclosure.exit_code(status), "enclosed": _was_enclosed(word)})
 
     def _fork(self, request):
         """None in the zygote; in the child, what it runs."""
@@ -119,21 +132,24 @@ class Server:
             request.streams = tuple(opened)
             groups = [os.open(path + "/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for path in request.groups]
             opened += groups
-            go, give_go = os.pipe()
+            go, give_go = (one.detach() for one in socket.socketpair())
             opened += (go, give_go)
             closing = enclosure.Enclosure(request, self._setup, groups, go, give_go)
+            becoming = None if request.run is None else execution.Execution(request.run, self._umask)
             pid = kernel.clone(self._setup.calls["clone"], kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
             if pid == 0:
                 opened.clear()  # they are the child's
-                return self._become(request, closing)
-            self._watch(request.number, pid)
+                return self._become(request, closing, becoming)
+            self._watch(request.number, pid, give_go)
+            opened.remove(give_go)
             self._send({"started": request.number, "pid": pid})
             try:
                 enclosure.map_users(pid, request.user)
                 os.write(give_go, b"1")
             except OSError as error:
-                # It ends by itself: it reads the end of the pipe.
                 os.write(request.streams[2], ("its users cannot be mapped: %s\n" % error).encode())
+                # It ends by itself: it waits for a byte, and reads the end.
+                socket.socket(fileno=os.dup(give_go)).shutdown(socket.SHUT_WR)
         except OSError as error:
             self._send({"failed": request.number, "message": str(error)})
         finally:
@@ -141,7 +157,7 @@ class Server:
                 os.close(descriptor)
         return None
 
-    def _watch(self, number, pid):
+    def _watch(self, number, pid, word):
         try:
             end = os.pidfd_open(pid)
         except OSError:
@@ -149,32 +165,49 @@ class Server:
             os.waitpid(pid, 0)
             raise
         self._pids[number] = pid
-        self._ends[end] = (number, pid)
+        self._ends[end] = (number, pid, word)
         self._poll.register(end, select.POLLIN)
 
-    def _become(self, request, closing):
+    def _become(self, request, closing, becoming):
         """The child: the first process of its namespace. Forks the program once it is enclosed, and waits for it."""
         stderr = request.streams[2]
         try:
             closing.enter()
             stderr = 2
+            if becoming is not None:
+                pid = kernel.clone(self._setup.calls["clone"], 0)
+                if pid == 0:
+                    becoming.run()
+                enclosure.wait_for(pid)
             pid = os.fork()
             if pid != 0:
                 enclosure.wait_for(pid)
             os.setsid()
             os.chdir(self._setup.working_directory)
-            return program.take_over(self._program, self)
+            return self._take_over()
         except BaseException as error:
             enclosure.end_unenclosed(error, stderr)
 
 
+def _was_enclosed(word):
+    """What an ended child had said."""
+    try:
+        return os.read(word, 1) == b"1"
+    except ConnectionResetError:  # killed before it had heard anything
+        return False
+    finally:
+        os.close(word)
+
+
 def _open_streams(request, opened):
-    """A child's descriptors 0 to 3, as long as there is a process that may open them."""
+    """A child's descriptors 0 to 2, and 3 where it has a link, as long as there is a process that may open them."""
     opened.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
     for path in (request.stdout, request.stderr):
         # The server holds the reading end: this does not wait.
         opened.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         os.set_blocking(opened[-1], True)
+    if not request.link:
+        return
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     opened.append(link.fileno())
     try:
