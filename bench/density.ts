@@ -33,7 +33,7 @@ export async function measure(report: Report): Promise<void> {
     await pause(2000);
     const each = (before - availableBytes()) / wanted / 2 ** 20;
     report(`${wanted} idle instances: memory of the machine for each (MiB)`, each.toFixed(1));
-    report("of it proportional set size: node / bubblewrap around it (MiB)", proportions(wanted));
+    report("of it proportional set size: node / what encloses it (MiB)", proportions(wanted));
     report("so many in 20 GiB", Math.floor(nodeMb / each).toString());
     if ((await platform.call("idle")).text !== "hello") throw new Error("an idle instance does not answer");
   } finally {
@@ -47,15 +47,16 @@ function availableBytes(): number {
 }
 
 function proportions(instances: number): string {
-  const sums: Record<string, number> = { node: 0, bwrap: 0 };
+  const sums: Record<string, number> = { node: 0, enclosing: 0 };
   for (const pid of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
     try {
       const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-      const kind = command.startsWith("bwrap")
-        ? "bwrap"
-        : command.includes("/virga/guest/main.mjs")
-          ? "node"
-          : undefined;
+      const kind =
+        command.startsWith("bwrap") || command.includes("zygote/guest/start.py")
+          ? "enclosing"
+          : command.includes("/virga/guest/main.mjs")
+            ? "node"
+            : undefined;
       if (kind === undefined) continue;
       const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
       sums[kind]! += Number(/^Pss:\s+(\d+)/m.exec(rollup)![1]) * 1024;
@@ -63,5 +64,5 @@ function proportions(instances: number): string {
       // It ended while we looked.
     }
   }
-  return `${(sums["node"]! / instances / 2 ** 20).toFixed(1)} / ${(sums["bwrap"]! / instances / 2 ** 20).toFixed(1)}`;
+  return `${(sums["node"]! / instances / 2 ** 20).toFixed(1)} / ${(sums["enclosing"]! / instances / 2 ** 20).toFixed(1)}`;
 }

@@ -22,7 +22,7 @@ _IFF_UP = 1
 
 
 class Enclosure:
-    """Of one request. Made in the zygote; a child runs `enter` and then `close`."""
+    """Of one request. Made in the zygote; a child runs `enter`, and `wait_for` behind its fork."""
 
     def __init__(self, request, setup, groups, go, give_go):
         """`groups`: descriptors of its control groups' lists. `go`: where a byte comes when its user is mapped, and where
@@ -49,9 +49,17 @@ class Enclosure:
             last.duplicate(descriptor, number)
         word = len(request.streams)
         last.duplicate(go, word)
-        last.close_from(word + 1)
+        #: The first process's own descriptor.
+        self.reaper = None
+        free = word + 1
+        if setup.reaper is not None:
+            self.reaper = word + 1
+            last.duplicate_for_this(setup.reaper.descriptor, self.reaper)
+            self._wait = setup.reaper.replace(self.reaper)
+            free = word + 2
+        last.close_from(free)
         # Below this namespace nobody makes another one; without capabilities nobody changes that.
-        last.write_file("/proc/sys/user/max_user_namespaces", "0", word + 1)
+        last.write_file("/proc/sys/user/max_user_namespaces", "0", free)
         _add_limits(last, request.limits)
         last.keep_capabilities((), setup.last_capability)
         last.no_new_privileges()
@@ -59,6 +67,25 @@ class Enclosure:
             last.filter_system_calls(setup.filter)
         last.write(word, "1")
         last.close(word)
+
+    def wait_for(self, program):
+        """The rest of the first process's life. The kernel ends what is left in the namespace when it ends."""
+        if self.reaper is not None:
+            try:
+                self._wait.run()
+            except OSError:
+                pass  # a host that runs no file without a name
+        # The kernel keeps from it what it does not handle itself: no program ends its namespace so.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        null = os.open("/dev/null", os.O_RDWR)
+        for number in range(4):
+            os.dup2(null, number)
+        if null > 3:
+            os.close(null)
+        while True:
+            pid, status = os.wait()
+            if pid == program:
+                os._exit(exit_code(status))
 
     def enter(self):
         self._first.run()
@@ -78,20 +105,6 @@ def map_users(pid, user):
     _write("/proc/%d/setgroups" % pid, "deny")
     _write("/proc/%d/uid_map" % pid, "%d %d 1" % (INSIDE_USER, user))
     _write("/proc/%d/gid_map" % pid, "%d %d 1" % (INSIDE_USER, group))
-
-
-def wait_for(program):
-    """The rest of the first process's life. The kernel ends what is left in the namespace when it ends."""
-    # The kernel keeps from it what it does not handle itself: no program ends its namespace so.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    null = os.open("/dev/null", os.O_RDWR)
-    for number in range(4):
-        os.dup2(null, number)
-    os.close(null)
-    while True:
-        pid, status = os.wait()
-        if pid == program:
-            os._exit(exit_code(status))
 
 
 def exit_code(status):

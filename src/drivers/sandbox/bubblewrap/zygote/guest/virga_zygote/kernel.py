@@ -43,6 +43,9 @@ CAP_SETGID = 6
 CAP_SETUID = 7
 _CAPABILITY_VERSION_3 = 0x20080522
 
+#: linux/fcntl.h
+_AT_EMPTY_PATH = 0x1000
+
 #: The same on every machine type that has it (Linux 5.9).
 _CLOSE_RANGE = 436
 _LAST_DESCRIPTOR = 2**32 - 1
@@ -148,8 +151,15 @@ class Calls:
     def duplicate(self, descriptor, number):
         self.add("dup2", _libc.dup2, descriptor, number)
 
+    def duplicate_for_this(self, descriptor, number):
+        """The copy is closed in whatever the process becomes."""
+        self.add("dup3", _libc.dup3, descriptor, number, os.O_CLOEXEC)
+
     def close_from(self, first):
-        self.add("close_range", _call, _CLOSE_RANGE, first, _LAST_DESCRIPTOR, 0)
+        self.close_range(first, _LAST_DESCRIPTOR)
+
+    def close_range(self, first, last):
+        self.add("close_range", _call, _CLOSE_RANGE, first, last, 0)
 
     def limit(self, which, value):
         """Soft and hard; never above what the server itself was given."""
@@ -186,6 +196,10 @@ class Calls:
             self.add("setenv PATH", _libc.setenv, "PATH", path, 1)
         variables = ["%s=%s" % variable for variable in environment.items()]
         self.add("execvp %s" % command[0], _libc.execvpe, command[0], self._texts(command), self._texts(variables))
+
+    def execute_descriptor(self, number, descriptor, command):
+        """Without an environment. `number`: of the system call execveat on this machine."""
+        self.add("execveat", _call, number, descriptor, "", self._texts(command), self._texts([]), _AT_EMPTY_PATH)
 
     def _texts(self, texts):
         """As main() is given them: pointers, and a null one behind the last."""

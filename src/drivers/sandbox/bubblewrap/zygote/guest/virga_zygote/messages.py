@@ -16,7 +16,7 @@ class Setup:
     """The first message: what all children have in common."""
 
     __slots__ = ("root", "view", "calls", "filter", "program", "as_root", "directory", "working_directory")
-    __slots__ += ("last_capability",)  # not told, but found
+    __slots__ += ("last_capability", "reaper")  # not told, but found
 
     def __init__(self, message):
         names = {"root", "view", "calls", "filter", "program", "asRoot", "directory", "workingDirectory"}

@@ -9,6 +9,7 @@ import socket
 
 from . import enclosure, execution, kernel, view
 from .messages import BadMessage, Fork, Lines, Setup, parse, parse_json
+from .reaper import open_reaper
 
 #: Where the server listens for children's links, in the folder that this process works in.
 _LINK = "link"
@@ -62,6 +63,7 @@ class Server:
             self._setup = setup = Setup(parse_json(pending))
             os.chdir(setup.directory)
             setup.last_capability = kernel.last_capability()
+            setup.reaper = open_reaper()
             if setup.program is not None:
                 self._load(setup)
             if setup.as_root:
@@ -178,10 +180,12 @@ class Server:
                 pid = kernel.clone(self._setup.calls["clone"], 0)
                 if pid == 0:
                     becoming.run()
-                enclosure.wait_for(pid)
+                closing.wait_for(pid)
             pid = os.fork()
             if pid != 0:
-                enclosure.wait_for(pid)
+                closing.wait_for(pid)
+            if closing.reaper is not None:
+                os.close(closing.reaper)
             os.setsid()
             os.chdir(self._setup.working_directory)
             return self._take_over()
