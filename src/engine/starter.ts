@@ -22,6 +22,7 @@ export interface BlankRequest {
   readonly limits: Limits;
   readonly network: Network;
   readonly events: InstanceEvents;
+  readonly background?: boolean;
 }
 
 /** Starts blank instances and loads code into them. */

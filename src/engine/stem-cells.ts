@@ -137,7 +137,7 @@ export class StemCells {
       if (kind.defaultVersion === undefined && !runtime.includes(":")) {
         kind.defaultVersion = (await starter.runtimeOf(runtime).versions())[0];
       }
-      const instance = await starter.blank({ id, runtime, limits, network, events: wiring });
+      const instance = await starter.blank({ id, runtime, limits, network, events: wiring, background: true });
       if (this.#closed) {
         await starter.end(instance);
         this.#nursery.giveBack(kind.memoryMb);

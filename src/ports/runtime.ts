@@ -66,6 +66,8 @@ export interface StartRequest {
   readonly limits: FunctionConfig["limits"];
   readonly network: FunctionConfig["network"];
   readonly events: InstanceEvents;
+  /** Nobody waits for it: the processors are for instances that work, until it is given its code. */
+  readonly background?: boolean;
 }
 
 export interface InstanceEvents {

@@ -64,6 +64,8 @@ export interface SandboxSpec {
   readonly channel: "link" | "none";
   /** `piped` gives `stdin`; `none` is /dev/null. */
   readonly stdin: "piped" | "none";
+  /** Nobody waits for it: where processors are short it has a quarter of another's share, until `expose` gives it code. */
+  readonly background?: boolean;
 }
 
 /** A Python program that is loaded once, and of which each start is an enclosed copy. */

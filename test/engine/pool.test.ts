@@ -107,6 +107,23 @@ describe("pool: starting", () => {
     assert.equal(pool.memory().usedMb, 3 * 256);
   });
 
+  test("prewarmed instances start in the background, those that calls wait for do not", async () => {
+    const { runtime, functions, call, clock } = rig({
+      prewarm: [{ runtime: "fake", memoryMb: 256, cpus: 1, count: 1 }],
+    });
+    await clock.advance(500);
+    functions.deploy(revisionOf({ limits: { memoryMb: 512 } }));
+    call();
+    await clock.advance(10);
+    assert.deepEqual(
+      runtime.instances.map(({ request }) => [request.limits.memoryMb, request.background === true]),
+      [
+        [256, true],
+        [512, false],
+      ],
+    );
+  });
+
   test("a prewarmed instance of another size is not taken", async () => {
     const { runtime, functions, call, clock, pool } = rig({
       prewarm: [{ runtime: "fake", memoryMb: 256, cpus: 1, count: 1 }],

@@ -11,6 +11,8 @@ export interface Hierarchies {
   /** Makes the controls available below a folder that was made in a parent. */
   prepare(folder: string): void;
   limit(folders: readonly string[], limits: SandboxLimits): void;
+  /** How much of the processors it has where all are wanted: the kernel's own default, or a quarter of that. */
+  weigh(folders: readonly string[], weight: "small" | "ordinary"): void;
   usage(folders: readonly string[]): ProgramUsage;
   outOfMemoryKills(folders: readonly string[]): number;
 }

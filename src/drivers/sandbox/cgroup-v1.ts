@@ -41,6 +41,9 @@ export function findVersion1(): Hierarchies | undefined {
       if (pids !== undefined) setControl(folders[pids]!, "pids.max", limits.processes);
       if (cpu !== undefined) setControl(folders[cpu]!, "cpu.cfs_quota_us", Math.round(limits.cpus * cpuPeriodMicros));
     },
+    weigh(folders, weight) {
+      if (cpu !== undefined) setControl(folders[cpu]!, "cpu.shares", weight === "small" ? 256 : 1024);
+    },
     usage(folders) {
       return {
         cpuMicros: Math.round(readNumber(folders[cpuacct]!, "cpuacct.usage") / 1000),

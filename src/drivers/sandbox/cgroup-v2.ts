@@ -57,6 +57,9 @@ function hierarchy(parent: string): Hierarchies {
       if (processes) setControl(folder!, "pids.max", limits.processes);
       if (cpu) setControl(folder!, "cpu.max", `${Math.round(limits.cpus * cpuPeriodMicros)} ${cpuPeriodMicros}`);
     },
+    weigh([folder], weight) {
+      if (cpu) setControl(folder!, "cpu.weight", weight === "small" ? 25 : 100);
+    },
     usage([folder]) {
       const memoryBytes = readNumber(folder!, "memory.current");
       // memory.peak came with Linux 5.19.

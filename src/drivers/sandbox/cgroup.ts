@@ -37,7 +37,7 @@ export class Cgroups {
   }
 
   /** Off the main thread: the kernel makes and removes groups one at a time, behind processes that are entering theirs. */
-  async create(id: string, limits: SandboxLimits): Promise<Cgroup> {
+  async create(id: string, limits: SandboxLimits, background = false): Promise<Cgroup> {
     const folders = this.#hierarchies.parents.map((parent) => join(parent, this.#mark, id));
     const made: string[] = [];
     try {
@@ -46,11 +46,12 @@ export class Cgroups {
         made.push(folder);
       }
       this.#hierarchies.limit(folders, limits);
+      if (background) this.#hierarchies.weigh(folders, "small");
     } catch (error) {
       for (const folder of made) rmdirSync(folder);
       throw error;
     }
-    return new Cgroup(folders, this.#hierarchies);
+    return new Cgroup(folders, this.#hierarchies, background);
   }
 
   /** Every program's group must be gone. */
@@ -63,10 +64,18 @@ export class Cgroups {
 export class Cgroup {
   readonly #folders: readonly string[];
   readonly #hierarchies: Hierarchies;
+  #isBackground: boolean;
 
-  constructor(folders: readonly string[], hierarchies: Hierarchies) {
+  constructor(folders: readonly string[], hierarchies: Hierarchies, isBackground: boolean) {
     this.#folders = folders;
     this.#hierarchies = hierarchies;
+    this.#isBackground = isBackground;
+  }
+
+  /** It is somebody's hurry now. */
+  toForeground(): void {
+    if (this.#isBackground) this.#hierarchies.weigh(this.#folders, "ordinary");
+    this.#isBackground = false;
   }
 
   /**

@@ -73,6 +73,7 @@ async function start(request: StartRequest, tools: NodeTools, major: string): Pr
     limits,
     channel: "link",
     stdin: "none",
+    ...(request.background === true && { background: true }),
   });
   const blank = await startFramedInstance({
     id: request.id,

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { childrenOf } from "../../../src/drivers/sandbox/process-table.ts";
@@ -18,7 +18,7 @@ import {
 } from "../../contracts/sandbox.ts";
 import { missingTools } from "../../tools.ts";
 import { launcherOf, openThroughLauncher, untilLaunched } from "./launcher-sandbox.ts";
-import { openSandbox } from "./open.ts";
+import { groupFolders, openSandbox } from "./open.ts";
 
 const skip = missingTools("bwrap", "python");
 
@@ -128,6 +128,27 @@ describe("a program that a launcher starts", { skip }, () => {
     assert.ok(launcherOf(await sleeping(launching.sandbox)));
     // Nor does it end its namespace by a signal that its launcher handles.
     assert.equal((await runScript(launching.sandbox, "kill -INT 1; sleep 0.1; echo alive")).stdout, "alive\n");
+  });
+
+  test("has a quarter of another's share of the processors in the background, until it is given code", async (t) => {
+    if (launching.sandbox.enforces.cpu !== "enforced") return t.skip("needs control groups");
+    for (const { sandbox, stateDirectory } of [launching, plain]) {
+      const share = (id: string): number => {
+        const mark = readdirSync(stateDirectory).find((name) => name.startsWith("virga-"))!;
+        const texts = groupFolders(mark).flatMap((group) =>
+          ["cpu.shares", "cpu.weight"].map((name) => readOrEmpty(join(group, id, name))),
+        );
+        return Number(texts.find(Boolean));
+      };
+      const [ordinary, background] = await Promise.all([
+        sleeping(sandbox, "sleep 5", { channel: "link" }),
+        sleeping(sandbox, "sleep 5", { channel: "link", background: true }),
+      ]);
+      assert.equal(share(background.id), share(ordinary.id) / 4);
+      await background.expose(folder(t, {}));
+      assert.equal(share(background.id), share(ordinary.id));
+      await Promise.all([ordinary, background].map((program) => program.stop(0)));
+    }
   });
 
   test("may have an environment that no message holds: bubblewrap starts it then", async () => {

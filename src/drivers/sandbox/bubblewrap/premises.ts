@@ -29,7 +29,7 @@ export class Premises {
 
   /** `ownProcesses`: those that the driver puts around the program, and that its process limit must leave room for. */
   static async take(
-    spec: Pick<SandboxSpec, "id" | "mounts" | "channel" | "limits">,
+    spec: Pick<SandboxSpec, "id" | "mounts" | "channel" | "limits" | "background">,
     { slots, pipes, cgroups, users }: PremisesOptions,
     ownProcesses: number,
   ): Promise<Premises> {
@@ -45,7 +45,7 @@ export class Premises {
         premises.slot = slot;
       }
       const limits = { ...spec.limits, processes: spec.limits.processes + ownProcesses };
-      const cgroup = await cgroups?.create(spec.id, limits);
+      const cgroup = await cgroups?.create(spec.id, limits, spec.background);
       if (cgroup !== undefined) undo.push(() => cgroup.remove());
       premises.cgroup = cgroup;
       return premises;
@@ -58,6 +58,7 @@ export class Premises {
   expose(directory: string): Promise<string> {
     if (this.slot === undefined)
       throw new VirgaError("internal", "the program was started with its code; it can be shown no other");
+    this.cgroup?.toForeground();
     return this.slot.fill(directory).then(() => codePath);
   }
 

@@ -48,7 +48,7 @@ class ProcessSandbox implements Sandbox {
     try {
       const user = await givenUser(users, spec.mounts);
       if (user !== undefined) undo.push(() => users!.giveBack(user));
-      const cgroup = await cgroups?.create(spec.id, spec.limits);
+      const cgroup = await cgroups?.create(spec.id, spec.limits, spec.background);
       if (cgroup !== undefined) undo.push(() => cgroup.remove());
       const child = await launch(
         {
@@ -78,7 +78,10 @@ class ProcessSandbox implements Sandbox {
         stderr: output.stderr,
         cgroup,
         tree,
-        expose: (directory) => Promise.resolve(directory),
+        expose(directory) {
+          cgroup?.toForeground();
+          return Promise.resolve(directory);
+        },
         pathOf: (target) => spec.mounts.find((mount) => mount.target === target)?.source ?? target,
         emptied: () => tree.emptied(),
         release,

@@ -24,7 +24,7 @@ export interface ZygoteOptions extends PremisesOptions {
   readonly onStart: (program: RunningProgram, spec: ForkSpec, cgroup: Cgroup | undefined) => void;
 }
 
-export type ForkSpec = Pick<SandboxSpec, "id" | "network" | "limits">;
+export type ForkSpec = Pick<SandboxSpec, "id" | "network" | "limits" | "background">;
 
 /** What a launcher is told beside. */
 export interface Launch extends Pick<SandboxSpec, "channel"> {
