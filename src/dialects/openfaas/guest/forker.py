@@ -4,7 +4,7 @@ A small program: to start a process costs it a fifth of what it costs one of Nod
 for the kind, four each for the number of the call and the payload's length, and the payload.
 
     to here:   1 start (u32 length of the variables, `NAME=value` ended by NUL each, then the input), 2 kill
-    from here: 1 output, 2 errors, 3 ended (i32: exit code, or a signal's number below zero), 4 not started (text)
+    from here: 1 output, 2 errors, 3 ended (i32: exit code, or a signal's number below zero), 4 not started (text), 5 ready
 
 Arguments: `combined` (errors go with the output) or `apart`, then the command.
 """
@@ -17,7 +17,7 @@ import sys
 
 HEAD = struct.Struct("!BII")
 START, KILL = 1, 2
-OUTPUT, ERRORS, ENDED, NOT_STARTED = 1, 2, 3, 4
+OUTPUT, ERRORS, ENDED, NOT_STARTED, READY = 1, 2, 3, 4, 5
 INPUT = 0
 LINK = 3
 CHUNK = 65536
@@ -47,6 +47,8 @@ class Forker:
         self.selector.register(LINK, selectors.EVENT_READ, None)
 
     def run(self):
+        self.answer(READY, 0, b"")
+        self.flush()
         while True:
             for key, _ in self.selector.select():
                 if key.data is None:

@@ -1,6 +1,7 @@
 // Starts a process for a call and gathers what it says: by the forker where there is a Python to run it, else by Node itself.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
 /**
@@ -8,12 +9,12 @@ import { join } from "node:path";
  * `signal: killed`, or why it did not start; to undefined where it went well.
  */
 export function openLauncher(options) {
-  const forker = existsSync(python) ? new Forker(options) : undefined;
+  const forkers = existsSync(python) ? new Forkers(options) : undefined;
   return {
-    run: (call) =>
-      forker !== undefined && forker.isThere && call.body.length <= pipeBytes
-        ? forker.run(call)
-        : bySpawn(options, call),
+    run(call) {
+      const forker = call.body.length <= pipeBytes ? forkers?.least() : undefined;
+      return forker === undefined ? bySpawn(options, call) : forker.run(call);
+    },
   };
 }
 
@@ -40,9 +41,35 @@ export function endGroup({ pid }) {
   }
 }
 
+/** One waits for each process that it starts to be under way: as many as there are processors, once there is so much to do. */
+class Forkers {
+  #options;
+  #opened;
+  #most = Math.min(availableParallelism(), mostForkers);
+
+  constructor(options) {
+    this.#options = options;
+    this.#opened = [new Forker(options)];
+  }
+
+  /** The one with the fewest calls; undefined where all are lost. */
+  least() {
+    const there = this.#opened.filter((forker) => forker.isThere);
+    const ready = there.filter((forker) => forker.isReady);
+    let least = ready[0] ?? there[0];
+    for (const forker of ready) if (forker.running < least.running) least = forker;
+    if (least?.running > 0 && ready.length === this.#opened.length && ready.length < this.#most) {
+      this.#opened.push(new Forker(this.#options));
+    }
+    return least;
+  }
+}
+
 /** See forker.py. */
 class Forker {
   isThere = true;
+  /** It has loaded. */
+  isReady = false;
   #command;
   #link;
   #calls = new Map();
@@ -62,6 +89,10 @@ class Forker {
     this.#link.on("error", () => this.#lose());
     child.once("error", () => this.#lose());
     child.once("exit", () => this.#lose());
+  }
+
+  get running() {
+    return this.#calls.size;
   }
 
   run({ variables, body, output, errors }) {
@@ -100,6 +131,7 @@ class Forker {
   }
 
   #take(kind, number, payload) {
+    if (kind === isUp) this.isReady = true;
     const call = this.#calls.get(number);
     if (call === undefined) return;
     if (kind === gotOutput) call.output(payload);
@@ -152,5 +184,7 @@ const python = "/usr/bin/python3";
 /** What a new pipe holds; more has to be written bit by bit, as it is read. */
 const pipeBytes = 65_536;
 const headBytes = 9;
+/** Each takes 8 MB. */
+const mostForkers = 4;
 const [start, kill] = [1, 2];
-const [gotOutput, gotErrors, hasEnded, notStarted] = [1, 2, 3, 4];
+const [gotOutput, gotErrors, hasEnded, notStarted, isUp] = [1, 2, 3, 4, 5];
