@@ -18,6 +18,7 @@ import { openSqliteStore } from "./drivers/store/sqlite/store.ts";
 import { openBuildKey } from "./dialects/openfaas/build-secrets.ts";
 import { createOpenFaas } from "./dialects/openfaas/dialect.ts";
 import { gatewaySocket, openfaasFixtures } from "./dialects/openfaas/fixtures.ts";
+import { keptSecret } from "./dialects/openfaas/kept-secret.ts";
 import { createOpenWhisk } from "./dialects/openwhisk/dialect.ts";
 import { userEndpoints } from "./dialects/openwhisk/user-api.ts";
 import { createAccess } from "./engine/access.ts";
@@ -156,7 +157,8 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     version: ownVersion(),
     requestTimeoutMs,
   });
-  const payloadSecret = keptSecret(join(options.configDirectory, "openfaas-payload-secret"));
+  const payloadSecretFile = join(options.configDirectory, "openfaas-payload-secret");
+  const payloadSecret = keptSecret(payloadSecretFile, () => randomBytes(32).toString("hex"));
   const openfaas = createOpenFaas({
     records,
     blobs,
@@ -175,7 +177,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
       toolchain: ({ name }: { readonly name: string }) =>
         runtimes.get(baseImageRuntimes[name] ?? "")?.toolchain?.() ??
         Promise.resolve({ path: [], mounts: [], environment: {} }),
-      secrets: () => Promise.resolve([payloadSecret.value]),
+      secrets: () => Promise.resolve([payloadSecret]),
       timeoutMs: configuration.builds.timeoutSeconds * 1000,
       maxBytes: configuration.builds.maxMb * 2 ** 20,
     },
@@ -392,7 +394,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
       faas.servedAt(served);
       const password = join(options.configDirectory, "openfaas-password");
       writeFileSync(password, adminToken, { mode: 0o600 });
-      dialects.push({ name: "OpenFaaS", url: served, files: { password, payloadSecret: payloadSecret.file } });
+      dialects.push({ name: "OpenFaaS", url: served, files: { password, payloadSecret: payloadSecretFile } });
     }
   }
   dispatcher.start();
@@ -488,19 +490,6 @@ function socketFolder(data: string): { folder: string; remove(): void } {
   const made = mkdtempSync(join(tmpdir(), "virga-"));
   chmodSync(made, 0o711);
   return { folder: made, remove: () => rmSync(made, { recursive: true, force: true }) };
-}
-
-/** Made at the first start. */
-function keptSecret(file: string): { readonly file: string; readonly value: string } {
-  try {
-    return { file, value: readFileSync(file, "utf8").trim() };
-  } catch {
-    // Absent: it is the first start.
-    const value = randomBytes(32).toString("hex");
-    mkdirSync(join(file, ".."), { recursive: true, mode: 0o700 });
-    writeFileSync(file, `${value}\n`, { mode: 0o600 });
-    return { file, value };
-  }
 }
 
 /** The data folder's rooms. Instances' users must be able to pass through to code and tools, and to see nothing else. */

@@ -786,6 +786,6 @@ const idleTickMs = 250;
 const emptyTickMs = 5000;
 /** How long the habits of a function without instances are remembered. */
 const forgetAfterMs = 60_000;
-/** Links give a dead program's last bytes a tenth of this. */
 const usageLookMs = 200;
+/** Links give a dead program's last bytes a quarter of this. */
 const lastWordsMs = 1000;

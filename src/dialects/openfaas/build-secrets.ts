@@ -1,9 +1,8 @@
 /** Secrets of builds: sealed by the client for this platform's key, so that the tar that they travel in tells nobody (contract section 3.4). */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
 import nacl from "tweetnacl";
 import { parse } from "yaml";
 import { VirgaError } from "../../core/errors.ts";
+import { keptSecret } from "./kept-secret.ts";
 
 export interface BuildKey {
   /** What `GET /publickey` answers. */
@@ -14,7 +13,8 @@ export interface BuildKey {
 
 /** The key lies in `file`, made at the first start (0600). */
 export function openBuildKey(file: string): BuildKey {
-  const { publicKey, secretKey } = nacl.box.keyPair.fromSecretKey(secretIn(file));
+  const secret = keptSecret(file, () => Buffer.from(nacl.box.keyPair().secretKey).toString("base64"));
+  const { publicKey, secretKey } = nacl.box.keyPair.fromSecretKey(Buffer.from(secret, "base64"));
   const text = Buffer.from(publicKey).toString("base64");
   return {
     document: { key_id: text.slice(0, 8), algorithm: "nacl/box", public_key: text },
@@ -55,16 +55,4 @@ function readEnvelope(envelope: string): { sender: Uint8Array; secrets: Readonly
 
 function refused(why: string): VirgaError {
   return new VirgaError("bad_request", `com.openfaas.secrets: ${why}`, { fix: "seal it for the key at /publickey" });
-}
-
-function secretIn(file: string): Uint8Array {
-  try {
-    return Buffer.from(readFileSync(file, "utf8").trim(), "base64");
-  } catch {
-    // Absent: it is the first start.
-    const { secretKey } = nacl.box.keyPair();
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    writeFileSync(file, `${Buffer.from(secretKey).toString("base64")}\n`, { mode: 0o600 });
-    return secretKey;
-  }
 }
