@@ -12,6 +12,7 @@ import type { Log } from "../ports/log.ts";
 import type { Records } from "../ports/records.ts";
 import type { Runtime } from "../ports/runtime.ts";
 import type { Sandbox } from "../ports/sandbox.ts";
+import { sizeOfTree } from "../trees/size.ts";
 import { differences } from "./deploy-plan.ts";
 import { examine, type Findings, runtimeNamed, settleCode } from "./detection.ts";
 import type {
@@ -25,7 +26,6 @@ import type {
 } from "./engine.ts";
 import type { Registry } from "./functions.ts";
 import { checkSettings, completeSettings } from "./settings.ts";
-import { sizeOfTree } from "./tree-size.ts";
 import { createTurns } from "./turns.ts";
 
 export interface DeployerOptions {
@@ -339,8 +339,8 @@ class BuildingDeployer implements Deployer {
   /** What is there counts with what is laid over it. */
   async #lay(layer: string, directory: string, field: string): Promise<void> {
     const { artifacts, limits } = this.#options;
-    const { bytes, files } = await sizeOfTree(directory);
-    const left = { maxBytes: limits.maxBytes - bytes, maxFiles: limits.maxFiles - files };
+    const { bytes, entries } = await sizeOfTree(directory);
+    const left = { maxBytes: limits.maxBytes - bytes, maxFiles: limits.maxFiles - entries };
     try {
       await artifacts.lay(layer, directory, left);
     } catch (thrown) {

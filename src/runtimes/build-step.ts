@@ -1,11 +1,9 @@
-import type { Dirent } from "node:fs";
-import { lstat, readdir } from "node:fs/promises";
-import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { VirgaError } from "../core/errors.ts";
 import type { BuildRequest } from "../ports/runtime.ts";
 import type { ExitReport, Mount } from "../ports/sandbox.ts";
+import { sizeOfTree } from "../trees/size.ts";
 
 /** One program of a build. */
 export interface BuildStep {
@@ -76,11 +74,11 @@ export async function runBuildStep(request: BuildRequest, step: BuildStep): Prom
   };
   const timer = setTimeout(() => stop(overdue(step, timeoutMs, log())), left);
   const sizes = setInterval(() => {
-    sizeOf(directory).then(
-      (bytes) => {
+    sizeOfTree(directory, maxBytes).then(
+      ({ bytes }) => {
         if (bytes > maxBytes) stop(tooLarge(step, maxBytes));
       },
-      // The step moves files while they are counted; the count after its end is the one that decides.
+      // The count after the step's end is the one that decides.
       () => undefined,
     );
   }, sizeCheckMs);
@@ -98,23 +96,13 @@ export async function runBuildStep(request: BuildRequest, step: BuildStep): Prom
         log: log(),
       });
     }
-    if ((await sizeOf(directory)) > maxBytes) throw tooLarge(step, maxBytes);
+    if ((await sizeOfTree(directory, maxBytes)).bytes > maxBytes) throw tooLarge(step, maxBytes);
     return { report, stdout, stderr, log: log() };
   } finally {
     clearTimeout(timer);
     clearInterval(sizes);
     signal.removeEventListener("abort", onAbort);
   }
-}
-
-/** Bytes of all files below a folder. */
-export async function sizeOf(directory: string): Promise<number> {
-  let bytes = 0;
-  const entries: Dirent[] = await readdir(directory, { withFileTypes: true, recursive: true });
-  for (const entry of entries) {
-    if (entry.isFile()) bytes += (await lstat(join(entry.parentPath, entry.name))).size;
-  }
-  return bytes;
 }
 
 async function gather(source: Readable, onLine: (line: string) => void): Promise<string> {

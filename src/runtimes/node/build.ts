@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
-import { lstat, readdir, stat } from "node:fs/promises";
+import { lstat, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
 import { ProgramOutput, exitText } from "../../links/program-output.ts";
 import type { BuildRequest } from "../../ports/runtime.ts";
 import type { ExitReport, Mount, SandboxedProgram } from "../../ports/sandbox.ts";
+import { sizeOfTree } from "../../trees/size.ts";
 import { readManifest } from "./detect.ts";
 import { gatherNpmSettings } from "./npm-settings.ts";
 import type { NodeTools } from "./tools.ts";
@@ -107,17 +108,11 @@ async function install(
   });
 }
 
-async function checkSize(request: BuildRequest): Promise<void> {
-  const entries = await readdir(request.directory, { recursive: true, withFileTypes: true });
-  let bytes = 0;
-  for (const entry of entries) {
-    if (entry.isFile()) bytes += (await lstat(join(entry.parentPath, entry.name))).size;
-    if (bytes > request.maxBytes) {
-      throw new VirgaError("build_failed", `The code with its dependencies is larger than ${request.maxBytes} bytes`, {
-        fix: "Use fewer or smaller dependencies, or raise the platform's limit for artifacts.",
-      });
-    }
-  }
+async function checkSize({ directory, maxBytes }: BuildRequest): Promise<void> {
+  if ((await sizeOfTree(directory, maxBytes)).bytes <= maxBytes) return;
+  throw new VirgaError("build_failed", `The code with its dependencies is larger than ${maxBytes} bytes`, {
+    fix: "Use fewer or smaller dependencies, or raise the platform's limit for artifacts.",
+  });
 }
 
 async function check(request: BuildRequest, tools: NodeTools, deadline: number): Promise<void> {

@@ -1,10 +1,8 @@
-import { lstat, readdir } from "node:fs/promises";
-import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { VirgaError } from "../../../core/errors.ts";
 import type { ExitReport, Mount, Sandbox } from "../../../ports/sandbox.ts";
-import { isMissing } from "./stage-tree.ts";
+import { sizeOfTree } from "../../../trees/size.ts";
 
 /** One program of a build. */
 export interface BuildProgram {
@@ -88,9 +86,9 @@ export async function runBuildProgram(
   const sizes = setInterval(() => {
     if (isCounting) return;
     isCounting = true;
-    // Files come and go while they are counted; the count after the end is the one that decides.
-    sizeOf(program.directory).then(
-      (bytes) => {
+    // The count after the end is the one that decides.
+    sizeOfTree(program.directory, maxBytes).then(
+      ({ bytes }) => {
         isCounting = false;
         if (bytes > maxBytes) stop(tooLarge());
       },
@@ -113,28 +111,13 @@ export async function runBuildProgram(
         log: log(),
         fix: "Build with fewer processes at a time.",
       });
-    if ((await sizeOf(program.directory)) > maxBytes) throw tooLarge();
+    if ((await sizeOfTree(program.directory, maxBytes)).bytes > maxBytes) throw tooLarge();
     return { report, log: log() };
   } finally {
     clearTimeout(timer);
     clearInterval(sizes);
     signal.removeEventListener("abort", onAbort);
   }
-}
-
-/** Bytes of all files below a folder; links are not followed. */
-export async function sizeOf(directory: string): Promise<number> {
-  let bytes = 0;
-  for (const entry of await readdir(directory, { withFileTypes: true })) {
-    const path = join(directory, entry.name);
-    try {
-      if (entry.isDirectory()) bytes += await sizeOf(path);
-      else if (entry.isFile()) bytes += (await lstat(path)).size;
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
-  }
-  return bytes;
 }
 
 export function cancelled(): VirgaError {

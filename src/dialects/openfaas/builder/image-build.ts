@@ -3,8 +3,9 @@ import { chmod, mkdir, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { VirgaError } from "../../../core/errors.ts";
 import type { Sandbox } from "../../../ports/sandbox.ts";
+import { sizeOfTree } from "../../../trees/size.ts";
 import { baseEnvironment, type BaseImage } from "./base-image.ts";
-import { cancelled, sizeOf } from "./build-program.ts";
+import { cancelled } from "./build-program.ts";
 import { copyInto } from "./copy.ts";
 import { wrong, written } from "./dockerfile.ts";
 import { gatherHostSettings } from "./host-settings.ts";
@@ -140,7 +141,7 @@ async function finish(stage: BuildStage, { maxBytes }: ImageBuildRequest): Promi
   await rmdir(tree.hostPath("/root")).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "ENOTEMPTY" && !isMissing(error)) throw error;
   });
-  if ((await sizeOf(tree.root)) > maxBytes)
+  if ((await sizeOfTree(tree.root, maxBytes)).bytes > maxBytes)
     throw new VirgaError("build_failed", `the image is larger than ${Math.floor(maxBytes / 2 ** 20)} MiB`, {
       fix: "Copy and install less, or keep large files outside of the function.",
     });
