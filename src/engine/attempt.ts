@@ -1,5 +1,6 @@
 import { VirgaError, asVirgaError } from "../core/errors.ts";
 import type { AsyncResult, CallUsage, FunctionConfig, Invocation, InvocationStatus, Revision } from "../core/model.ts";
+import { once } from "../core/once.ts";
 import { type AttemptOutcome, comesAgain, nextStep } from "../core/retry.ts";
 import type { Blobs } from "../ports/blobs.ts";
 import type { Chance, Clock } from "../ports/clock.ts";
@@ -380,10 +381,6 @@ function sumOf(before: CallUsage | undefined, now: CallUsage): CallUsage {
 
 function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
-}
-
-async function* once(body: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield body;
 }
 
 const nothingUsed: CallUsage = {

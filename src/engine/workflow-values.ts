@@ -1,4 +1,5 @@
 import type { Invocation } from "../core/model.ts";
+import { once } from "../core/once.ts";
 import { type Json, workflowLimits } from "../core/workflow/definition.ts";
 import type { BlobValue, Failure, Outcome, TaskTimings, Value } from "../core/workflow/event.ts";
 import { asVirgaError, VirgaError } from "../core/errors.ts";
@@ -155,10 +156,6 @@ function typeOf(headers: readonly string[]): string {
 
 function isObject(json: Json): json is { readonly [key: string]: Json } {
   return json !== null && typeof json === "object" && !Array.isArray(json);
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
 }
 
 /** What a call's body may be in the queue. */

@@ -4,6 +4,7 @@ import type { Clock } from "../../ports/clock.ts";
 import { linger } from "../../gateway/refusal.ts";
 import { gather } from "../../gateway/request-body.ts";
 import { asFaasError, FaasError } from "./errors.ts";
+import { defaultNamespace } from "./names.ts";
 
 /** One request of the control plane and its answer. */
 export class Exchange {
@@ -34,6 +35,12 @@ export class Exchange {
   header(name: string): string | undefined {
     const value = this.request.headers[name];
     return Array.isArray(value) ? value.join(", ") : value;
+  }
+
+  /** The namespace that the query names, or else the default. `inBody` goes before it, where it is a text. */
+  namespace(inBody?: unknown): string {
+    const given = typeof inBody === "string" ? inBody : "";
+    return given || this.query.get("namespace") || defaultNamespace;
   }
 
   /** `http://host:port`, as the client reached us. */

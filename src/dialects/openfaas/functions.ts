@@ -1,5 +1,6 @@
 /** `/system/functions`, `/system/function/NAME`, `/system/scale-function/NAME` (contract section 2.1). */
 import type { FunctionId } from "../../core/model.ts";
+import { once } from "../../core/once.ts";
 import type { FaasContext } from "./context.ts";
 import { permit } from "./credential.ts";
 import { deployed, type DeployedFunction, deployedIn } from "./deployed.ts";
@@ -7,12 +8,12 @@ import { type Deployment, readDeployment } from "./deployment.ts";
 import { FaasError } from "./errors.ts";
 import { dropEvents, followAnnotations, readTopicAnnotations } from "./event-annotations.ts";
 import type { Exchange } from "./exchange.ts";
-import { checkLabel, defaultNamespace, secretVariable } from "./names.ts";
+import { checkLabel, secretVariable } from "./names.ts";
 import { guestLayer, settingsOf } from "./projection.ts";
 import { forgetScale, setScale } from "./scale.ts";
 
 export async function listFunctions(context: FaasContext, exchange: Exchange): Promise<void> {
-  const namespace = exchange.query.get("namespace") || defaultNamespace;
+  const namespace = exchange.namespace();
   permit(context.engine.access, exchange, namespace, "read");
   const counts = await context.counts.totals(namespace);
   const statuses = [];
@@ -21,7 +22,7 @@ export async function listFunctions(context: FaasContext, exchange: Exchange): P
 }
 
 export async function getFunction(context: FaasContext, exchange: Exchange, name: string): Promise<void> {
-  const id = { namespace: exchange.query.get("namespace") || defaultNamespace, name };
+  const id = { namespace: exchange.namespace(), name };
   permit(context.engine.access, exchange, id.namespace, "read");
   const found = await deployed(context, id);
   const status = statusOf(context, found, await context.counts.totals(id.namespace));
@@ -45,7 +46,7 @@ export async function putFunction(context: FaasContext, exchange: Exchange): Pro
 
 export async function deleteFunction(context: FaasContext, exchange: Exchange): Promise<void> {
   const { functionName, namespace: inBody } = await exchange.json();
-  const namespace = textOf(inBody) || exchange.query.get("namespace") || defaultNamespace;
+  const namespace = exchange.namespace(inBody);
   checkLabel(functionName, "functionName");
   permit(context.engine.access, exchange, namespace, "change");
   const id = { namespace, name: functionName };
@@ -58,7 +59,7 @@ export async function deleteFunction(context: FaasContext, exchange: Exchange): 
 
 export async function scaleFunction(context: FaasContext, exchange: Exchange, name: string): Promise<void> {
   const { replicas, namespace: inBody } = await exchange.json();
-  const namespace = textOf(inBody) || exchange.query.get("namespace") || defaultNamespace;
+  const namespace = exchange.namespace(inBody);
   permit(context.engine.access, exchange, namespace, "change");
   if (typeof replicas !== "number" || !Number.isInteger(replicas) || replicas < 0 || replicas > mostReplicas)
     throw new FaasError(400, `replicas: it is no whole number from 0 to ${mostReplicas}`);
@@ -93,11 +94,7 @@ async function deploy(context: FaasContext, deployment: Deployment): Promise<voi
       `unable to find secret ${missing.join(", ")} in namespace ${namespace}: make it with faas-cli secret create`,
     );
   const layer = await guestLayer(deployment, image);
-  const { digest } = await blobs.put(
-    (async function* () {
-      yield layer;
-    })(),
-  );
+  const { digest } = await blobs.put(once(layer));
   const id = { namespace, name: service };
   await engine.deployer.deploy(
     { ...id, source: image.source, layers: [digest], settings, trial: false, traffic: "latest" },
@@ -135,10 +132,6 @@ function statusOf(
 async function usageOf({ engine }: FaasContext, id: FunctionId): Promise<{ cpu: number; totalMemoryBytes: number }> {
   const { cpu, memoryBytes } = await engine.pool.usage(id);
   return { cpu: Math.round(cpu * 1000), totalMemoryBytes: memoryBytes };
-}
-
-function textOf(value: unknown): string | undefined {
-  return typeof value === "string" ? value : undefined;
 }
 
 const mostReplicas = 10_000;

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { packTar } from "modern-tar";
+import { once } from "../../core/once.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Records } from "../../ports/records.ts";
 import { packTree } from "./builder/archive.ts";
@@ -78,11 +79,7 @@ export class Images {
         body: content,
       })),
     );
-    const { digest } = await this.#blobs.put(
-      (async function* () {
-        yield archive;
-      })(),
-    );
+    const { digest } = await this.#blobs.put(once(archive));
     return { source: digest, environment: { fprocess }, workingDirectory: "/home/app", watchdog: "classic" };
   }
 }

@@ -12,7 +12,7 @@ import { readRetryAnnotations } from "./retry-annotations.ts";
 import { readScaleLabels } from "./scale-labels.ts";
 
 /** Annotation of the engine's functions that has the deployment, as JSON. */
-export const deploymentNote = "openfaas.deployment";
+const deploymentNote = "openfaas.deployment";
 
 /** The deployment that a function was made of; undefined for one that came another way. */
 export function deploymentOf(config: Pick<FunctionConfig, "annotations">): Deployment | undefined {

@@ -3,12 +3,12 @@ import type { FaasContext } from "./context.ts";
 import { permit } from "./credential.ts";
 import { FaasError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { checkSecretName, defaultNamespace, secretName, secretVariable } from "./names.ts";
+import { checkSecretName, secretName, secretVariable } from "./names.ts";
 
 export async function serveSecrets(context: FaasContext, exchange: Exchange): Promise<void> {
   const { secrets, access } = context.engine;
   if (exchange.method === "GET") {
-    const namespace = exchange.query.get("namespace") || defaultNamespace;
+    const namespace = exchange.namespace();
     permit(access, exchange, namespace, "read");
     const names = (await secrets.list(namespace)).map(({ name }) => secretName(name));
     exchange.answer(
@@ -19,7 +19,7 @@ export async function serveSecrets(context: FaasContext, exchange: Exchange): Pr
   }
   const document = await exchange.json();
   const { name } = document;
-  const namespace = textOf(document["namespace"]) || exchange.query.get("namespace") || defaultNamespace;
+  const namespace = exchange.namespace(document["namespace"]);
   checkSecretName(name);
   permit(access, exchange, namespace, "change");
   const variable = secretVariable(name);
@@ -43,14 +43,10 @@ function valueOf({ value, rawValue }: Readonly<Record<string, unknown>>): Buffer
   const bytes =
     typeof rawValue === "string" && rawValue !== ""
       ? Buffer.from(rawValue, "base64")
-      : Buffer.from(textOf(value) ?? "");
+      : Buffer.from(typeof value === "string" ? value : "");
   if (bytes.length === 0) throw new FaasError(400, "value: it is empty");
   if (bytes.length > mostBytes) throw new FaasError(400, `value: it is larger than ${mostBytes} bytes`);
   return bytes;
-}
-
-function textOf(value: unknown): string | undefined {
-  return typeof value === "string" ? value : undefined;
 }
 
 /** As Base64 it has to fit into 64 KiB. */

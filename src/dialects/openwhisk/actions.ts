@@ -1,4 +1,5 @@
 /** `/namespaces/NS/actions/…` (contract sections 1.2, 2.1). */
+import { once } from "../../core/once.ts";
 import type { Json } from "../../core/workflow/definition.ts";
 import type { WhiskContext } from "./context.ts";
 import { checkOverwrite, commonFields, keyValuesOr } from "./document-body.ts";
@@ -147,11 +148,7 @@ async function readExec(
       `The code is too large: ${bytes.length} bytes, and at most ${sizeLimits.code} are taken.`,
     );
   }
-  const { digest, size } = await context.blobs.put(
-    (async function* () {
-      yield bytes;
-    })(),
-  );
+  const { digest, size } = await context.blobs.put(once(bytes));
   const exec: CodeExec = {
     kind: resolved?.kind ?? "blackbox",
     binary,

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { asVirgaError, VirgaError } from "../../core/errors.ts";
 import type { FunctionId, Revision } from "../../core/model.ts";
+import { once } from "../../core/once.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { createTurns } from "../../engine/turns.ts";
 import type { Blobs } from "../../ports/blobs.ts";
@@ -293,10 +294,6 @@ function shortOf({ namespace, name }: FunctionId): string {
 }
 
 async function keep(blobs: Blobs, bytes: Uint8Array): Promise<string> {
-  const { digest } = await blobs.put(
-    (async function* () {
-      yield bytes;
-    })(),
-  );
+  const { digest } = await blobs.put(once(bytes));
   return digest;
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { once } from "../../../core/once.ts";
 import type { WhiskContext } from "../context.ts";
 import { nextPatch } from "../document-body.ts";
 import type { KeyValues } from "../entities.ts";
@@ -46,11 +47,7 @@ async function installAction(
   const place = { namespace: systemNamespace, package: inPackage, name };
   const before = await entities.find("action", place);
   const content = readFileSync(new URL(`guest/${file}`, import.meta.url));
-  const code = await blobs.put(
-    (async function* () {
-      yield content;
-    })(),
-  );
+  const code = await blobs.put(once(content));
   const annotations: KeyValues = [
     { key: "description", value: description },
     ...(isFeed === true ? [{ key: "feed", value: true }] : []),
