@@ -262,7 +262,7 @@ export interface PoolView {
   usage(id: FunctionId): Promise<{ cpu: number; memoryBytes: number }>;
   /** Instances that there should be without a call. */
   wanted(id: FunctionId): number;
-  /** Sets the number by hand, where the function's policy is `openfaas`; else, and where there is no such function, false. */
+  /** Sets the number by hand, where the function's policy is `openfaas`, `queue`, `cpu` or `expression`; else, and where there is no such function, false. */
   scale(id: FunctionId, instances: number): Promise<boolean>;
 }
 

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { defaultPolicySettings } from "../../src/core/defaults.ts";
+import { defaultLimits, defaultPolicySettings } from "../../src/core/defaults.ts";
 import type { OpenFaasSettings } from "../../src/core/model.ts";
+import { createAutoscaler } from "../../src/core/scaling/autoscaler.ts";
 import { decideCpu } from "../../src/core/scaling/cpu.ts";
 import { Metrics, type Sample } from "../../src/core/scaling/metrics.ts";
 import { askOpenFaas, decideOpenFaas, initialOpenFaasState } from "../../src/core/scaling/openfaas.ts";
 import { decideQueue } from "../../src/core/scaling/queue.ts";
 import { Series } from "../../src/core/scaling/series.ts";
+import { completeScaling } from "../../src/core/scaling/settings.ts";
 import { decideTowards, surplus } from "../../src/core/scaling/target.ts";
 
 const second = 1000;
@@ -171,6 +173,26 @@ describe("openfaas", () => {
 });
 
 describe("queue and cpu", () => {
+  test("a number set by hand is a floor until it is set anew; zero holds until a call comes", () => {
+    const config = {
+      limits: defaultLimits,
+      scaling: completeScaling({ policy: "queue", queue: { target: 2 }, min: 1, max: 4, keepAliveMs: 10 * second }),
+    };
+    const scaler = createAutoscaler(config, false, { now: 0, epochMs: 0 }, nobody)!;
+    let at = 0;
+    const decide = (standing: Partial<typeof nobody>, asked?: number) => {
+      at += 2 * second;
+      if (asked !== undefined) scaler.ask!(at, asked);
+      return scaler.decide({ now: at, epochMs: at }, { ...nobody, ...standing }).desired;
+    };
+    assert.deepEqual([decide({}), decide({}, 3), decide({})], [1, 3, 3]);
+    assert.equal(decide({ running: 8, ready: 3 }), 4);
+    assert.deepEqual([decide({ ready: 4 }), decide({}, 2)], [3, 2]);
+    assert.equal(decide({}, 6), 6, "over the maximum, too");
+    assert.deepEqual([decide({ running: 1, ready: 6 }, 0), decide({})], [0, 0]);
+    assert.deepEqual([decide({ waiting: 3 }), decide({})], [2, 1]);
+  });
+
   test("queue: those that run and those that wait are shared out", () => {
     const decide = (running: number, waiting: number, target: number) =>
       decideQueue({ target, downWindowMs: 0 }, [], { ...nobody, running, waiting }, 0).verdict.desired;

@@ -30,7 +30,7 @@ export interface Autoscaler {
   /** Calls have come while nothing was wanted: they are known at once, not at the end of the second. */
   poke(now: number): void;
   decide(moment: Moment, standing: Standing): Verdict;
-  /** Somebody sets the number by hand. Absent where the policy knows no such thing. */
+  /** Somebody sets the number by hand: a floor until it is set anew, zero until the next call. Absent where the policy knows no such thing. */
   ask?(now: number, instances: number): void;
   /** True: with no instance and no call it decides as it did, until a call comes. */
   sleeps(now: number): boolean;
@@ -226,6 +226,8 @@ class LoadAutoscaler implements Autoscaler {
   readonly #metrics: Metrics;
   #recommended: RecentMaximum = [];
   #usedAt: number;
+  /** Set by hand. */
+  #asked: number | undefined;
   /** When a sample last had anything in it. */
   #stirredAt = Number.NEGATIVE_INFINITY;
 
@@ -247,9 +249,21 @@ class LoadAutoscaler implements Autoscaler {
     // Those who wait are seen by `decide` itself.
   }
 
+  ask(now: number, instances: number): void {
+    this.#asked = instances;
+    this.#usedAt = now;
+  }
+
   decide({ now }: Moment, standing: Standing): Verdict {
-    const { min, max, keepAliveMs } = this.#scaling;
+    const { keepAliveMs } = this.#scaling;
     if (standing.running + standing.waiting > 0) this.#usedAt = now;
+    if (this.#asked === 0) {
+      // What runs finishes where it is; what waits came since.
+      if (standing.waiting === 0) return { desired: 0, reasons: ["it was set to 0"] };
+      this.#asked = undefined;
+    }
+    const min = this.#asked ?? this.#scaling.min;
+    const max = Math.max(this.#scaling.max, min);
     const { recommended, verdict } = this.#question.decide(this.#metrics, standing, this.#recommended, now);
     this.#recommended = recommended;
     if (verdict.desired === undefined) return verdict;

@@ -7,13 +7,10 @@ import { deployed } from "./deployed.ts";
 import { functionAddress } from "./names.ts";
 import { readScaleLabels } from "./scale-labels.ts";
 
-/** Kept until the next deploy, over restarts of the platform too. Rejects with 400 where the function's own rule knows no such thing. */
+/** Kept until the next deploy, over restarts of the platform too. Rejects with 503 where no instances are given any more. */
 export async function setScale({ engine, records }: FaasContext, id: FunctionId, replicas: number): Promise<void> {
   if (!(await engine.pool.scale(id, replicas)))
-    throw new FaasError(
-      400,
-      `${id.name} scales by the length of its queue: label com.openfaas.scale.min sets the least`,
-    );
+    throw new FaasError(503, `${id.name} cannot be scaled while the platform stops`);
   await records.put(keyOf(id), { ...id, replicas });
 }
 

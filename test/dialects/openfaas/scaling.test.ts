@@ -104,6 +104,23 @@ describe("replicas", { skip, timeout: 190_000, concurrency: true }, () => {
     assert.equal((await setReplicas(faas, "nobody", 1)).status, 404);
   });
 
+  test("queue: a number that is set by hand is the least, zero until the next call", async () => {
+    const labels = scale({ type: "queue", target: 2, max: 4 });
+    await faas.deploy("queued", "", ofImage("replica", { labels }));
+    assert.equal((await setReplicas(faas, "queued", 2)).status, 202);
+    await until(async () => (await replicas(faas, "queued")).available === 2, "it has not two");
+    const answers = Promise.all(Array.from({ length: 8 }, () => faas.call("queued?sleep=6000")));
+    await until(async () => (await replicas(faas, "queued")).available === 4, "it does not grow");
+    assert.ok((await answers).every(({ status }) => status === 200));
+    await until(async () => (await replicas(faas, "queued")).all === 2, "it does not shrink");
+    assert.equal((await setReplicas(faas, "queued", 0)).status, 202);
+    await until(async () => (await replicas(faas, "queued")).all === 0, "it has not none");
+    await pause(3000);
+    assert.equal((await replicas(faas, "queued")).all, 0);
+    assert.equal((await faas.call("queued")).status, 200);
+    assert.equal((await replicas(faas, "queued")).available, 1);
+  });
+
   test("where the minimum is the maximum, load changes nothing", async () => {
     const labels = scale({ min: 2, max: 2, type: "capacity", target: 1 });
     await faas.deploy("fixed", "", ofImage("replica", { labels }));
