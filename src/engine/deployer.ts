@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import { VirgaError } from "../core/errors.ts";
 import type { BuildSummary, FunctionConfig, FunctionState, Revision } from "../core/model.ts";
 import { checkName, checkResourceName, quote } from "../core/names.ts";
+import { createTurns } from "../core/turns.ts";
 import type { Artifacts } from "../ports/artifacts.ts";
 import type { Blobs } from "../ports/blobs.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -26,7 +27,6 @@ import type {
 } from "./engine.ts";
 import type { Registry } from "./functions.ts";
 import { checkSettings, completeSettings } from "./settings.ts";
-import { createTurns } from "./turns.ts";
 
 export interface DeployerOptions {
   readonly functions: Registry;

@@ -8,6 +8,7 @@ import type {
   Topic,
 } from "../core/events/model.ts";
 import { asVirgaError } from "../core/errors.ts";
+import { createTurns } from "../core/turns.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Journal } from "../ports/journal.ts";
 import type { Log } from "../ports/log.ts";
@@ -18,7 +19,6 @@ import { createSources } from "./sources.ts";
 import { createSubscriptions } from "./subscriptions.ts";
 import { TimerLoop } from "./timers.ts";
 import { createTopics } from "./topics.ts";
-import { createTurns } from "./turns.ts";
 
 /** Topics, what puts events on them, and where those go. Everything is durable before its promise settles. */
 export interface Events {

@@ -2,11 +2,11 @@ import { VirgaError } from "../core/errors.ts";
 import type { FunctionId, FunctionState, Revision, TrafficTarget } from "../core/model.ts";
 import { checkName, checkResourceName, isName, isResourceName } from "../core/names.ts";
 import { allTo, checkTraffic, mainRevision, shareAt, sharesOf, tagged } from "../core/traffic.ts";
+import { createTurns, type Turns } from "../core/turns.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { RecordChange, Records } from "../ports/records.ts";
 import type { Functions } from "./engine.ts";
-import { createTurns, type Turns } from "./turns.ts";
 
 export interface FunctionsOptions {
   readonly records: Records;

@@ -2,9 +2,9 @@ import { VirgaError } from "../core/errors.ts";
 import type { FunctionId, Route } from "../core/model.ts";
 import { checkName, checkResourceName, isName, quote } from "../core/names.ts";
 import { parseTemplate, RouteTree, type Segment } from "../core/route-match.ts";
+import { createTurns } from "../core/turns.ts";
 import type { Records } from "../ports/records.ts";
 import type { Routes } from "./engine.ts";
-import { createTurns } from "./turns.ts";
 
 export interface RoutesOptions {
   readonly records: Records;

@@ -3,12 +3,12 @@ import { checkEvent } from "../core/events/event.ts";
 import type { Source, SourceState } from "../core/events/model.ts";
 import { dueTimes, type Timer } from "../core/events/timer.ts";
 import { checkName, checkResourceName, isName, isResourceName } from "../core/names.ts";
+import type { Turns } from "../core/turns.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Records } from "../ports/records.ts";
 import type { Sources, WantedSource, WantedTimer } from "./events.ts";
 import { eventAt, sourceKey, stateKey, type TimerLoop } from "./timers.ts";
 import { type TopicStore, topicKey } from "./topics.ts";
-import type { Turns } from "./turns.ts";
 
 export interface SourcesOptions {
   readonly records: Records;

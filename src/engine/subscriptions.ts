@@ -4,13 +4,13 @@ import { checkFilters } from "../core/events/filter.ts";
 import type { Cursor, Order, Subscription, SubscriptionStatus, Target, Topic } from "../core/events/model.ts";
 import type { AsyncPolicy } from "../core/model.ts";
 import { checkName, checkResourceName, isName, isResourceName, quote } from "../core/names.ts";
+import type { Turns } from "../core/turns.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Records } from "../ports/records.ts";
 import type { StartFrom, Subscriptions, TopicBounds, WantedSubscription } from "./events.ts";
 import { deliveryOf, type FanOut } from "./fan-out.ts";
 import { checkSettings } from "./settings.ts";
 import { type TopicStore, topicKey } from "./topics.ts";
-import type { Turns } from "./turns.ts";
 
 export interface SubscriptionsOptions {
   readonly records: Records;

@@ -2,11 +2,11 @@ import { asVirgaError, VirgaError } from "../core/errors.ts";
 import type { CloudEvent } from "../core/events/event.ts";
 import type { Source, SourceState } from "../core/events/model.ts";
 import { dueTimes, planFires } from "../core/events/timer.ts";
+import { createTurns } from "../core/turns.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { RecordEntry, Records } from "../ports/records.ts";
 import type { TopicStore } from "./topics.ts";
-import { createTurns } from "./turns.ts";
 
 export interface TimerLoopOptions {
   readonly records: Records;

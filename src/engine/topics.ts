@@ -2,11 +2,11 @@ import { VirgaError } from "../core/errors.ts";
 import { checkEvent, type CloudEvent } from "../core/events/event.ts";
 import type { Retention, StoredEvent, Topic } from "../core/events/model.ts";
 import { checkName, checkResourceName, isName, isResourceName, quote } from "../core/names.ts";
+import type { Turns } from "../core/turns.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Journal, JournalEvent } from "../ports/journal.ts";
 import type { Records } from "../ports/records.ts";
 import type { TopicBounds, Topics } from "./events.ts";
-import type { Turns } from "./turns.ts";
 
 export interface TopicsOptions {
   readonly records: Records;

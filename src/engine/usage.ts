@@ -2,6 +2,7 @@ import { VirgaError } from "../core/errors.ts";
 import type { FunctionId, Invocation, UsageDay } from "../core/model.ts";
 import { isName, quote } from "../core/names.ts";
 import { addInvocation, addSums, dayOf, isDay, noUsage, usageDay, type UsageSums } from "../core/usage-days.ts";
+import { createTurns } from "../core/turns.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Journal } from "../ports/journal.ts";
 import type { Log } from "../ports/log.ts";
@@ -9,7 +10,6 @@ import type { RecordChange, Records } from "../ports/records.ts";
 import type { UsageLedger } from "./engine.ts";
 import { type InvocationLog, recordStream, recordStreams } from "./history.ts";
 import { readSegment } from "./segment.ts";
-import { createTurns } from "./turns.ts";
 
 export interface UsageOptions {
   readonly records: Records;

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
+import type { Turns } from "../../core/turns.ts";
 import type { Engine } from "../../engine/engine.ts";
-import type { Turns } from "../../engine/turns.ts";
 import type { CallPath } from "../../gateway/call-path.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Clock } from "../../ports/clock.ts";

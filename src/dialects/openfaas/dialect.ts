@@ -1,8 +1,8 @@
 /** OpenFaaS, spoken by this platform: its gateway, its watchdogs' rules, and `faas-cli up` without Docker. **Start here.** */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Invocation } from "../../core/model.ts";
+import { createTurns } from "../../core/turns.ts";
 import type { Engine } from "../../engine/engine.ts";
-import { createTurns } from "../../engine/turns.ts";
 import { checkUrl } from "../../gateway/address.ts";
 import type { CallPath } from "../../gateway/call-path.ts";
 import type { Blobs } from "../../ports/blobs.ts";

@@ -3,12 +3,12 @@ import { chmodSync, readFileSync } from "node:fs";
 import { chmod, lstat, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { VirgaError } from "../../../core/errors.ts";
+import { createTurns } from "../../../core/turns.ts";
 import type { ArtifactInfo, Artifacts } from "../../../ports/artifacts.ts";
 import type { Blobs } from "../../../ports/blobs.ts";
 import type { Clock } from "../../../ports/clock.ts";
 import { listTree, makeReadOnly, packTree, type TreeEntry } from "./pack.ts";
 import { TreeWriter } from "./tree-writer.ts";
-import { createTurns } from "./turns.ts";
 import { storageFull, unpackArchive } from "./unpack.ts";
 
 export interface FileArtifactsOptions {
