@@ -24,7 +24,7 @@ import { userEndpoints } from "./dialects/openwhisk/user-api.ts";
 import { createAccess } from "./engine/access.ts";
 import { createDeployer } from "./engine/deployer.ts";
 import { createDispatcher } from "./engine/dispatcher.ts";
-import type { Access, Engine } from "./engine/engine.ts";
+import type { Access, Deployer, Engine } from "./engine/engine.ts";
 import { createEvents, type EventsEngine } from "./engine/events.ts";
 import { createFunctions } from "./engine/functions.ts";
 import { createHistory } from "./engine/history.ts";
@@ -38,6 +38,7 @@ import { createWorkflows, type EngineWorkflows } from "./engine/workflows.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { type Listener, openListener } from "./gateway/listener.ts";
 import { ledgerSource, type Metering, meterHistory } from "./gateway/metered-history.ts";
+import type { Clock, Timer } from "./ports/clock.ts";
 import type { Log } from "./ports/log.ts";
 import type { Runtime } from "./ports/runtime.ts";
 import type { Sandbox } from "./ports/sandbox.ts";
@@ -294,6 +295,11 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     runtimes,
     sandbox,
     verify: (revision, signal, onLog) => pool.verify(revision, signal, onLog),
+    running: () => pool.artifacts(),
+    async *named() {
+      yield* openwhisk.namedCode();
+      yield* openfaas.namedCode();
+    },
     clock,
     log,
     cacheDirectory: folder.cache,
@@ -401,6 +407,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
   events.start();
   void workflows.open();
   keepMinimum(engine, pool, log);
+  const sweeper = sweepCode(deployer, clock, log);
   log.info("ready", { url, sandbox: sandbox.name, readyMs: Math.round(clock.now() - startedAt) });
 
   return {
@@ -421,6 +428,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
         dispatcher.stop(drainMs),
       ]);
       await invoker.drain(drainMs);
+      await sweeper.stop();
       await sandbox.close();
       await invocations.close();
       await usage.close();
@@ -550,6 +558,27 @@ function keepMinimum(engine: Engine, pool: Pool, log: Log): void {
   walk().catch((error: unknown) =>
     log.error("functions could not be brought to their minimum of instances", { error }),
   );
+}
+
+/** Removes code that nothing uses: at the start, and each hour. */
+function sweepCode(deployer: Pick<Deployer, "sweep">, clock: Clock, log: Log): { stop(): Promise<void> } {
+  const everyMs = 3_600_000;
+  let timer: Timer | undefined;
+  let isStopped = false;
+  const sweep = async (): Promise<void> => {
+    await deployer
+      .sweep()
+      .catch((error: unknown) => log.error("code that nothing uses could not be removed", { error }));
+    if (!isStopped) timer = clock.after(everyMs, () => void (sweeping = sweep()));
+  };
+  let sweeping = sweep();
+  return {
+    async stop() {
+      isStopped = true;
+      timer?.cancel();
+      await sweeping;
+    },
+  };
 }
 
 /** The token of the last start where it is still good, else a new one. */

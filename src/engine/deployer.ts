@@ -25,6 +25,7 @@ import type {
   PlannedChange,
   Secrets,
 } from "./engine.ts";
+import { everyRecord } from "./every-record.ts";
 import type { Registry } from "./functions.ts";
 import { checkSettings, completeSettings } from "./settings.ts";
 
@@ -38,6 +39,10 @@ export interface DeployerOptions {
   readonly sandbox: Sandbox;
   /** Starts the revision for a trial before it gets traffic; rejects where it does not start. */
   readonly verify: (revision: Revision, signal: AbortSignal, onLog: (line: string) => void) => Promise<void>;
+  /** Artifacts that instances run from; a deleted function's last call may still read its code. */
+  readonly running: () => ReadonlySet<string>;
+  /** Digests of sources that others than revisions name. */
+  readonly named: () => AsyncIterable<string>;
   readonly clock: Clock;
   readonly log: Log;
   /** Package caches of builds, a folder for each namespace. */
@@ -64,10 +69,8 @@ interface KnownBuild {
   readonly builtAt: number;
 }
 
-/** `sources/DIGEST`: a blob that is a source, which the sweep may remove; other blobs are not the deployer's. */
-interface KnownSource {
-  readonly usedAt: number;
-}
+/** `sources/DIGEST`: a blob that is code, which the sweep may remove; other blobs are not the deployer's. */
+const knownSource = {};
 
 /** Sources, artifacts and builds that no revision uses are kept this long: the next deploy may use them again. */
 const spareMs = 3_600_000;
@@ -158,8 +161,14 @@ class BuildingDeployer implements Deployer {
     return changes;
   }
 
+  async adopt(source: string): Promise<void> {
+    const { records } = this.#options;
+    const key = `sources/${source}`;
+    if ((await records.get(key)) === undefined) await records.put(key, knownSource);
+  }
+
   async sweep(): Promise<void> {
-    const { artifacts, blobs, clock, functions, records, log } = this.#options;
+    const { artifacts, blobs, clock, functions, records, running, named, log } = this.#options;
     // From here on, what a deploy takes hold of is spared, too: it may do so behind the page that was read.
     const used = new Set(this.#held.keys());
     this.#sparing = used;
@@ -169,21 +178,23 @@ class BuildingDeployer implements Deployer {
         for (const layer of revision.layers ?? []) used.add(layer);
         used.add(revision.artifact);
       }
+      for (const artifact of running()) used.add(artifact);
+      for await (const source of named()) used.add(source);
       const oldest = clock.now() - spareMs;
-      for (const { key, value } of await records.list<KnownBuild>("builds/")) {
+      for await (const { key, value } of everyRecord<KnownBuild>(records, "builds/")) {
         if (!used.has(value.artifact) && value.builtAt < oldest) await records.delete(key);
       }
       const removed = await artifacts.sweep(used, spareMs);
       let sources = 0;
-      for (const { key, value } of await records.list<KnownSource>("sources/")) {
+      for await (const { key } of everyRecord(records, "sources/")) {
         const digest = key.slice("sources/".length);
         // `used` names artifacts, too: an upload may be the same bytes as one's blob.
-        if (used.has(digest) || value.usedAt >= oldest) continue;
+        if (used.has(digest) || !(await blobs.delete(digest, { unusedSince: oldest }))) continue;
+        // Behind the blob: one that nobody knows of would stay for ever.
         await records.delete(key);
-        await blobs.delete(digest);
         sources++;
       }
-      log.info("removed code that no revision uses", { artifacts: removed, sources });
+      if (removed + sources > 0) log.info("removed code that nothing uses", { artifacts: removed, sources });
     } finally {
       this.#sparing = undefined;
     }
@@ -370,19 +381,13 @@ class BuildingDeployer implements Deployer {
   }
 
   async #noteSource(source: string, field: string): Promise<void> {
-    const { blobs, records, clock } = this.#options;
-    if (!(await blobs.has(source))) {
+    if (!(await this.#options.blobs.has(source))) {
       throw new VirgaError("not_found", `the source ${source} has not been uploaded`, {
         field,
         fix: "upload the archive first: PUT /v1/namespaces/NAMESPACE/sources/SHA256",
       });
     }
-    const key = `sources/${source}`;
-    const now = clock.now();
-    const noted = await records.get<KnownSource>(key);
-    // A note that is a little old is as good as a new one, and costs no write.
-    if (noted !== undefined && noted.value.usedAt > now - spareMs / 2) return;
-    await records.put(key, { usedAt: now } satisfies KnownSource);
+    await this.adopt(source);
   }
 
   #hold(digest: string, held: string[]): void {

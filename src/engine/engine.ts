@@ -110,7 +110,9 @@ export interface Deployer {
   deploy(request: DeployRequest, onEvent: (event: DeployEvent) => void, signal: AbortSignal): Promise<DeployResult>;
   /** What `deploy` would change: `field: old → new`, without building. */
   plan(request: DeployRequest): Promise<PlannedChange[]>;
-  /** Removes artifacts, sources and build-cache entries that no revision uses. */
+  /** The blob is code: from now on a sweep removes it once nothing names it, and an hour has passed. */
+  adopt(source: string): Promise<void>;
+  /** Removes artifacts, sources and build-cache entries that nothing uses: no revision, no instance, no dialect's document. */
   sweep(): Promise<void>;
 }
 

@@ -7,6 +7,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { RecordChange, Records } from "../ports/records.ts";
 import type { Functions } from "./engine.ts";
+import { everyRecord } from "./every-record.ts";
 
 export interface FunctionsOptions {
   readonly records: Records;
@@ -134,16 +135,7 @@ class FunctionRegistry implements Registry {
   }
 
   async *everyRevision(): AsyncIterable<Revision> {
-    let after: string | undefined;
-    for (;;) {
-      const page = await this.#records.list<Revision>("revisions/", {
-        limit: 500,
-        ...(after === undefined ? {} : { after }),
-      });
-      for (const entry of page) yield entry.value;
-      after = page.at(-1)?.key;
-      if (page.length < 500) return;
-    }
+    for await (const { value } of everyRecord<Revision>(this.#records, "revisions/")) yield value;
   }
 
   async nextNumber(id: FunctionId): Promise<number> {

@@ -55,6 +55,8 @@ export interface Pool extends PoolView {
   verify(revision: Revision, signal: AbortSignal, onLog: (line: string) => void): Promise<void>;
   /** Brings the instances in line with where a function's calls go. Called by itself on changes; at the platform's start by its starter. */
   reconcile(id: FunctionId, state: FunctionState | undefined): Promise<void>;
+  /** Artifacts that instances run from, or are to. */
+  artifacts(): ReadonlySet<string>;
   /** Takes no new calls, waits for the running ones up to `graceMs`, and stops all instances. */
   drain(graceMs: number): Promise<void>;
 }
@@ -331,6 +333,10 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       }
     }
     return views;
+  }
+
+  artifacts(): ReadonlySet<string> {
+    return new Set([...this.#fleets.all()].map(({ revision }) => revision.artifact));
   }
 
   waiting(id: FunctionId): number {

@@ -27,7 +27,10 @@ export interface Artifacts {
   locate(artifact: string): Promise<string>;
   /** Rejects with `not_found`. */
   info(artifact: string): Promise<ArtifactInfo>;
-  /** Removes artifacts that `used` does not name and that were last sealed `olderThanMs` ago or before. Resolves to how many. */
+  /**
+   * Removes artifacts that `used` does not name and that were last sealed `olderThanMs` ago or before. Resolves to how many. `used` may
+   * grow meanwhile: what it names before `info` is asked for it stays, or is not found.
+   */
   sweep(used: ReadonlySet<string>, olderThanMs: number): Promise<number>;
 }
 

@@ -20,8 +20,11 @@ export interface Blobs {
   /** Rejects with `not_found`. Holds nothing open until `content` is read. */
   get(digest: string): Promise<{ size: number; content: AsyncIterable<Uint8Array> }>;
   has(digest: string): Promise<boolean>;
-  /** Does nothing where there is none. */
-  delete(digest: string): Promise<void>;
+  /**
+   * Does nothing where there is none. `unusedSince`, in milliseconds since the epoch: only what was stored before. A `put` or `has`
+   * at the same time either keeps the content, or does not find it. Resolves to whether it is not there any more.
+   */
+  delete(digest: string, options?: { unusedSince?: number }): Promise<boolean>;
   /** In no order. `storedAt`: milliseconds since the epoch. */
   list(): AsyncIterable<{ digest: string; size: number; storedAt: number }>;
 }

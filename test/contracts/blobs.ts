@@ -109,6 +109,38 @@ export function describeBlobs(name: string, open: OpenDriver<Blobs>): void {
     assert.equal(String(await collect((await port.get(digest)).content)), "a");
   });
 
+  guarantee("what was put or asked for since is not deleted as unused", async ({ port, clock }) => {
+    const digests: string[] = [];
+    for (const content of ["old", "put again", "asked for"])
+      digests.push((await port.put(stream([bytes(content)]))).digest);
+    await clock.advance(5000);
+    const unusedSince = clock.now();
+    await port.put(stream([bytes("put again")]));
+    assert.equal(await port.has(digests[2]!), true);
+    const gone = await Promise.all(digests.map((digest) => port.delete(digest, { unusedSince })));
+    assert.deepEqual(gone, [true, false, false]);
+    assert.deepEqual(await Promise.all(digests.map((digest) => port.has(digest))), [false, true, true]);
+    assert.equal(await port.delete(digests[0]!, { unusedSince }), true, "it is not there");
+    assert.equal(await port.delete(digests[1]!), true);
+  });
+
+  guarantee(
+    "who is told that a content is there can rely on it, whoever deletes what is unused",
+    async ({ port, clock }) => {
+      for (let round = 0; round < 20; round++) {
+        const { digest } = await port.put(stream([bytes(String(round))]));
+        await clock.advance(5000);
+        const unusedSince = clock.now();
+        const deleting = Array.from({ length: 4 }, () => port.delete(digest, { unusedSince }));
+        const [isThere] = await Promise.all([port.has(digest), ...deleting]);
+        assert.equal(await port.has(digest), isThere);
+        const put = port.put(stream([bytes(String(round))]));
+        await Promise.all([put, ...Array.from({ length: 4 }, () => port.delete(digest, { unusedSince }))]);
+        assert.equal(await port.has(digest), true);
+      }
+    },
+  );
+
   guarantee("the list has each content, with the time it was last put or asked for", async ({ port, clock }) => {
     const contents = ["a", "b", "c", ""];
     const start = clock.now();

@@ -72,6 +72,8 @@ async function setting(
   );
   const started: Revision[] = [];
   let verify: (revision: Revision) => Promise<void> = async (revision) => void started.push(revision);
+  const running = new Set<string>();
+  const named: string[] = [];
   const deployer = createDeployer({
     functions,
     secrets: { list: async () => [{ name: "KNOWN", updatedAt: 0 }] },
@@ -82,6 +84,10 @@ async function setting(
     // The runtimes here build without one.
     sandbox: undefined as unknown as Sandbox,
     verify: (revision) => verify(revision),
+    running: () => running,
+    named: async function* () {
+      yield* named;
+    },
     clock,
     log,
     cacheDirectory: join(directory, "cache"),
@@ -124,6 +130,8 @@ async function setting(
     builds,
     started,
     deployer,
+    running,
+    named,
     upload,
     deploy,
     unpacked,
@@ -365,6 +373,61 @@ test("a sweep removes code that nothing uses any more, and only the deployer's",
   await artifacts.locate(keptRevision.artifact);
   await assert.rejects(artifacts.locate(goneRevision.artifact), failsWith("not_found"));
   assert.equal((await deploy(await upload({ "entry.js": "gone" }))).revision.number, 2);
+});
+
+test("a sweep spares what instances run from and what others name, as long as they do", async () => {
+  const { upload, deploy, deployer, blobs, clock, functions, artifacts, running, named } = await setting();
+  const source = await upload({ "entry.js": "one" });
+  const { artifact } = (await deploy(source)).revision;
+  await functions.delete(id);
+  clock.advance(2 * 3_600_000);
+  running.add(artifact);
+  named.push(source);
+  await deployer.sweep();
+  await artifacts.locate(artifact);
+  assert.equal((await blobs.get(source)).size > 0, true);
+  running.clear();
+  named.pop();
+  await deployer.sweep();
+  await assert.rejects(artifacts.locate(artifact), failsWith("not_found"));
+  await assert.rejects(blobs.get(source), failsWith("not_found"));
+});
+
+test("code that was adopted and never deployed goes, and not while somebody still asks for it", async () => {
+  const { upload, deployer, blobs, clock, records } = await setting();
+  const [gone, wanted] = [await upload({ "entry.js": "gone" }), await upload({ "entry.js": "wanted" })];
+  for (const source of [gone, wanted]) await deployer.adopt(source);
+  await deployer.sweep();
+  clock.advance(2 * 3_600_000);
+  assert.ok(await blobs.has(wanted));
+  await deployer.sweep();
+  assert.deepEqual([await blobs.has(gone), await blobs.has(wanted)], [false, true]);
+  assert.deepEqual(
+    (await records.list("sources/")).map(({ key }) => key),
+    [`sources/${wanted}`],
+  );
+});
+
+test("a deploy in the middle of a sweep has its code", async () => {
+  const { upload, deploy, deployer, clock, functions, artifacts, blobs } = await setting();
+  for (let round = 0; round < 20; round++) {
+    const source = await upload({ "entry.js": `round ${round}` });
+    await deploy(source);
+    await functions.delete(id);
+    clock.advance(2 * 3_600_000);
+    const sweeping = deployer.sweep();
+    for (let turn = 0; turn < round; turn++) await new Promise(setImmediate);
+    const deployed = deploy(source).catch((thrown: unknown) => thrown);
+    await sweeping;
+    const outcome = await deployed;
+    // Its source may have gone before it was asked for; then the deploy says so.
+    if (outcome instanceof Error) assert.ok(failsWith("not_found")(outcome), outcome.message);
+    else {
+      await artifacts.locate((outcome as Awaited<ReturnType<typeof deploy>>).revision.artifact);
+      assert.ok(await blobs.has(source));
+    }
+    await functions.delete(id);
+  }
 });
 
 test("an artifact that was lost is built again by the next deploy of the same", async () => {

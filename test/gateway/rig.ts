@@ -267,6 +267,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
         return { function: state, revision, changed: true };
       },
       plan: async () => [{ field: "limits.memoryMb", from: 128, to: 256 }],
+      adopt: () => Promise.resolve(),
       sweep: () => Promise.resolve(),
     },
     pool: {

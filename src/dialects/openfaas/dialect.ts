@@ -18,7 +18,7 @@ import { Callbacks } from "./callbacks.ts";
 import type { FaasContext } from "./context.ts";
 import { FaasError } from "./errors.ts";
 import { Exchange } from "./exchange.ts";
-import { Images } from "./images.ts";
+import { Images, namedCode } from "./images.ts";
 import { LooseLines } from "./loose-lines.ts";
 import { Namespaces } from "./namespaces.ts";
 import { serveGateway } from "./routes.ts";
@@ -46,6 +46,8 @@ export interface OpenFaasOptions {
 export interface OpenFaas {
   /** Hears of every settled asynchronous call; resolves when its callback, if it has one, is on disk. */
   settled(record: Invocation): Promise<void> | undefined;
+  /** Digests of what images hold, for whoever removes code that nobody names. */
+  namedCode(): AsyncIterable<string>;
   open(engine: Engine, path: CallPath): Promise<OpenedOpenFaas>;
 }
 
@@ -66,9 +68,10 @@ export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
 
   return {
     settled: (record) => callbacks?.settled(record),
+    namedCode: () => namedCode(records),
 
     async open(engine, path) {
-      const images = new Images(records, blobs);
+      const images = new Images(records, blobs, engine.deployer);
       const context: FaasContext = {
         engine,
         records,

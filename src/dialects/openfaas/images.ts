@@ -4,6 +4,8 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { packTar } from "modern-tar";
 import { once } from "../../core/once.ts";
+import type { Deployer } from "../../engine/engine.ts";
+import { everyRecord } from "../../engine/every-record.ts";
 import type { Blobs } from "../../ports/blobs.ts";
 import type { Records } from "../../ports/records.ts";
 import { packTree } from "./builder/archive.ts";
@@ -31,16 +33,18 @@ interface StoredImage extends Image {
 export class Images {
   readonly #records: Records;
   readonly #blobs: Blobs;
+  readonly #deployer: Pick<Deployer, "adopt">;
 
-  constructor(records: Records, blobs: Blobs) {
+  constructor(records: Records, blobs: Blobs, deployer: Pick<Deployer, "adopt">) {
     this.#records = records;
     this.#blobs = blobs;
+    this.#deployer = deployer;
   }
 
   /** Throws 400 for one that is not here. */
   async find(name: string): Promise<Image> {
     const stored = await this.#records.get<StoredImage>(keyOf(name));
-    // What no function uses may have been removed; a new build makes it again.
+    // Without its content it is no image; a new build makes it again.
     if (stored !== undefined && (await this.#blobs.has(stored.value.source))) return stored.value;
     const builtIn = findBuiltInImage(name);
     if (builtIn !== undefined) return this.#builtIn(builtIn);
@@ -56,8 +60,10 @@ export class Images {
     return stored?.value.key === key && this.#blobs.has(stored.value.source);
   }
 
+  /** What the name stood for before goes, once no function uses it. */
   async keep(name: string, built: BuiltImage, key: string): Promise<void> {
     const { digest } = await this.#blobs.put(packTree(built.tree, "image"));
+    await this.#deployer.adopt(digest);
     const isExpress = built.watchdog === "of" && runsExpressEntry(built);
     const image: StoredImage = {
       name,
@@ -82,6 +88,11 @@ export class Images {
     const { digest } = await this.#blobs.put(once(archive));
     return { source: digest, environment: { fprocess }, workingDirectory: "/home/app", watchdog: "classic" };
   }
+}
+
+/** Digests of all that a name stands for. */
+export async function* namedCode(records: Records): AsyncGenerator<string> {
+  for await (const { value } of everyRecord<StoredImage>(records, prefix)) yield value.source;
 }
 
 /** A function's own server without a watchdog in front of it is one that listens on 8080, as OpenFaaS calls it. */
@@ -112,7 +123,9 @@ function filesOf(folder: string): { path: string; content: Buffer }[] {
 /** Without tag and digest a name means its newest, which the clients write out at times and at times not. */
 function keyOf(name: string): string {
   const isTagged = /:[^/]*$/.test(name) || name.includes("@");
-  return `openfaas/images/${createHash("sha256")
+  return `${prefix}${createHash("sha256")
     .update(isTagged ? name : `${name}:latest`)
     .digest("hex")}`;
 }
+
+const prefix = "openfaas/images/";

@@ -149,6 +149,7 @@ async function readExec(
     );
   }
   const { digest, size } = await context.blobs.put(once(bytes));
+  await context.engine.deployer.adopt(digest);
   const exec: CodeExec = {
     kind: resolved?.kind ?? "blackbox",
     binary,

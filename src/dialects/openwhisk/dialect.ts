@@ -52,6 +52,8 @@ export interface OpenWhisk {
   readonly adapter: CallAdapter;
   readonly protocol: DeciderProtocol;
   provide(id: FunctionId): Promise<boolean>;
+  /** Digests of actions' code, for whoever removes code that nobody names. */
+  namedCode(): AsyncIterable<string>;
   runEnded(run: RunView): Promise<void>;
   eventsPublished(namespace: string, topic: string, events: readonly StoredEvent[]): void;
   open(engine: Engine): Promise<OpenedOpenWhisk>;
@@ -81,6 +83,7 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
       apiHost: () => servedAt,
       apiKeyOf: (namespace) => context?.subjects.apiKeyOf(namespace) ?? Promise.resolve(undefined),
     }),
+    namedCode: () => entities.namedCode(),
     provide: (id) => context?.deployments.provide(id) ?? Promise.resolve(false),
 
     async runEnded(run) {

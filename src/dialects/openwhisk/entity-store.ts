@@ -1,5 +1,6 @@
 /** OpenWhisk's documents over records: `openwhisk/entities/NAMESPACE/NAME`, where NAME is as in `engineName`. */
 import { asVirgaError } from "../../core/errors.ts";
+import { everyRecord } from "../../engine/every-record.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
 import type { Action, Package, Rule, Trigger } from "./entities.ts";
@@ -136,6 +137,15 @@ export class EntityStore {
     }
     const all = this.#namespaces.get(place.namespace);
     if (all?.get(name)?.revision === before.revision) all.delete(name);
+  }
+
+  /** Digests of all actions' code. */
+  async *namedCode(): AsyncGenerator<string> {
+    for await (const { value } of everyRecord<Omit<Kept, "revision">>(this.#records, prefix)) {
+      if (value.kind !== "action") continue;
+      const { code } = value.document as StoredAction;
+      if (code !== undefined) yield code.digest;
+    }
   }
 
   /** All of a namespace that is being deleted. */

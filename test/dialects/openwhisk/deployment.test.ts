@@ -61,6 +61,8 @@ async function world() {
     // The runtimes here build without one.
     sandbox: undefined as unknown as Sandbox,
     verify: () => Promise.reject(new Error("actions have no first start")),
+    running: () => new Set(),
+    named: () => entities.namedCode(),
     clock,
     log,
     cacheDirectory: join(directory, "cache"),

@@ -40,7 +40,7 @@ async function installPackage({ entities, clock }: WhiskContext, { name, descrip
 }
 
 async function installAction(
-  { entities, deployments, blobs, clock }: WhiskContext,
+  { engine, entities, deployments, blobs, clock }: WhiskContext,
   { name: inPackage }: SystemPackage,
   { name, file, description, parameters = {}, isFeed, needsKey }: SystemAction,
 ): Promise<void> {
@@ -48,6 +48,7 @@ async function installAction(
   const before = await entities.find("action", place);
   const content = readFileSync(new URL(`guest/${file}`, import.meta.url));
   const code = await blobs.put(once(content));
+  await engine.deployer.adopt(code.digest);
   const annotations: KeyValues = [
     { key: "description", value: description },
     ...(isFeed === true ? [{ key: "feed", value: true }] : []),

@@ -173,7 +173,8 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
     },
     locate,
     async info(digest) {
-      let seal = await readSeal(digest);
+      // Not in the middle of its removal.
+      let seal = isDigest(digest) ? await turn(digest, () => readSeal(digest)) : undefined;
       if (seal === undefined) {
         await locate(digest);
         seal = await readSeal(digest);
@@ -188,7 +189,8 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
         if (used.has(digest) || !isDigest(digest)) continue;
         await turn(digest, async () => {
           const age = clock.now() - ((await readSeal(digest))?.sealedAt ?? 0);
-          if (age < olderThanMs) return;
+          // Somebody may have come to rely on it meanwhile.
+          if (age < olderThanMs || used.has(digest)) return;
           // The seal first: a folder without one does not count.
           await rm(`${folderOf(digest)}.json`, { force: true });
           await removeTree(folderOf(digest));

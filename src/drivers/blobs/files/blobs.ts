@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
+import type { Stats } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat, utimes, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { VirgaError } from "../../../core/errors.ts";
+import { createTurns } from "../../../core/turns.ts";
 import type { Blobs } from "../../../ports/blobs.ts";
 import type { Clock } from "../../../ports/clock.ts";
 
@@ -20,6 +22,8 @@ export async function openFileBlobs({ directory, clock }: FileBlobsOptions): Pro
   await rm(staging, { recursive: true, force: true });
   await mkdir(staging, { recursive: true, mode: 0o700 });
 
+  /** Whoever relies on a content, and whoever removes it, do so one after another. */
+  const turn = createTurns();
   const place = (digest: string): string => join(directory, digest.slice(0, 2), digest.slice(2));
 
   /** `action` on a content's file; undefined where it is not there. What is no digest names nothing, and no path is made of it. */
@@ -47,7 +51,7 @@ export async function openFileBlobs({ directory, clock }: FileBlobsOptions): Pro
         const target = place(digest);
         await mkdir(dirname(target), { recursive: true, mode: 0o700 });
         // Over what may be there: equal where that is whole, and better where it is not.
-        await rename(aside, target);
+        await turn(digest, () => rename(aside, target));
         await syncDirectory(dirname(target));
         await syncDirectory(directory);
         return { digest, size };
@@ -65,10 +69,18 @@ export async function openFileBlobs({ directory, clock }: FileBlobsOptions): Pro
     async has(digest) {
       const now = clock.now() / 1000;
       // Somebody builds on it being here: it counts as new for those who remove what is old and unused.
-      return (await ifThere(digest, (path) => utimes(path, now, now).then(() => true))) ?? false;
+      return turn(
+        digest,
+        async () => (await ifThere(digest, (path) => utimes(path, now, now).then(() => true))) ?? false,
+      );
     },
-    async delete(digest) {
-      await ifThere(digest, (path) => rm(path));
+    async delete(digest, { unusedSince = Infinity } = {}) {
+      const remove = async (path: string): Promise<boolean> => {
+        if (unusedSince !== Infinity && storedAt(await stat(path)) >= unusedSince) return false;
+        await rm(path);
+        return true;
+      };
+      return turn(digest, async () => (await ifThere(digest, remove)) ?? true);
     },
     async *list() {
       for (const folder of await readdir(directory)) {
@@ -77,11 +89,15 @@ export async function openFileBlobs({ directory, clock }: FileBlobsOptions): Pro
           const digest = folder + rest;
           // Undefined: deleted since, or not ours.
           const found = await ifThere(digest, (path) => stat(path));
-          if (found !== undefined) yield { digest, size: found.size, storedAt: Math.round(found.mtimeMs) };
+          if (found !== undefined) yield { digest, size: found.size, storedAt: storedAt(found) };
         }
       }
     },
   };
+}
+
+function storedAt({ mtimeMs }: Stats): number {
+  return Math.round(mtimeMs);
 }
 
 function isDigest(text: string): boolean {

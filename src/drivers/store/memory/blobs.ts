@@ -40,8 +40,10 @@ export function createMemoryBlobs(clock: Clock): Blobs {
       if (found !== undefined) found.storedAt = clock.now();
       return found !== undefined;
     },
-    async delete(digest) {
-      blobs.delete(digest);
+    async delete(digest, { unusedSince = Infinity } = {}) {
+      const isUsed = (blobs.get(digest)?.storedAt ?? -Infinity) >= unusedSince;
+      if (!isUsed) blobs.delete(digest);
+      return !isUsed;
     },
     async *list() {
       for (const [digest, { content, storedAt }] of blobs) yield { digest, size: content.byteLength, storedAt };

@@ -1,0 +1,13 @@
+import type { RecordEntry, Records } from "../ports/records.ts";
+
+/** All records under a prefix, in pages: as each of them was when its page was read. */
+export async function* everyRecord<T>(records: Pick<Records, "list">, prefix: string): AsyncGenerator<RecordEntry<T>> {
+  for (let after: string | undefined; ;) {
+    const page = await records.list<T>(prefix, { limit: pageSize, ...(after === undefined ? {} : { after }) });
+    yield* page;
+    after = page.at(-1)?.key;
+    if (page.length < pageSize) return;
+  }
+}
+
+const pageSize = 500;
