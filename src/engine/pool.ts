@@ -176,7 +176,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       if (fleet.serving) continue;
       fleet.min = 0;
       this.#disregard(fleet);
-      for (const worker of fleet.workers) worker.retire("its revision has no traffic any more");
+      for (const worker of fleet.workers) worker.retire(noTraffic);
     }
     for (const number of reached) {
       const revision = await this.#options.functions.revision(id, number);
@@ -576,6 +576,8 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       void this.#watch(worker, wiring);
       if (worker.capacity === 1) void this.#baseline(worker);
       fleet.enlist(worker);
+      // Its revision was replaced while it started, and nobody has waited for it.
+      if (!fleet.serving && fleet.trials === 0 && worker.calls.size === 0) worker.retire(noTraffic);
     } catch (thrown) {
       if (instance !== undefined) await this.starter.end(instance);
       this.#startEnded(fleet, id);
@@ -785,6 +787,7 @@ function exitError(report: ExitReport, worker: Worker): VirgaError {
   return new VirgaError("function_crashed", `The program ended ${how} before it had answered`);
 }
 
+const noTraffic = "its revision has no traffic any more";
 /** While calls wait: a start that was not worth it may be now. */
 const hungryTickMs = 10;
 /** Precision of `keepAliveMs`. */

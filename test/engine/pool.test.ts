@@ -356,6 +356,23 @@ describe("pool: ending", () => {
     );
   });
 
+  test("an instance whose revision is replaced while it starts goes, unless a call waits for it", async () => {
+    const { runtime, functions, call, clock } = rig();
+    runtime.startMs = 100;
+    functions.deploy(revisionOf({ scaling: { min: 2 } }));
+    await clock.advance(50);
+    const old = call();
+    functions.deploy(revisionOf({ number: 2 }));
+    await clock.advance(60);
+    assert.equal(runtime.starts, 2);
+    assert.deepEqual(
+      runtime.alive.map(({ code, calls }) => [code?.revision, calls.size]),
+      [[1, 1]],
+    );
+    runtime.running[0]!.answer();
+    assert.equal(old.ended, 1);
+  });
+
   test("a changed secret replaces the instances that have it", async () => {
     const { runtime, functions, call, clock, changeSecret } = rig();
     functions.deploy(revisionOf({ config: { secrets: ["KEY"] } }));
