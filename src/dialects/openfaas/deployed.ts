@@ -9,6 +9,8 @@ export interface DeployedFunction {
   readonly deployment: Deployment;
   readonly revision: Revision;
   readonly createdAt: number;
+  /** False: somebody has set its traffic by the platform's own means. */
+  readonly followsLatest: boolean;
 }
 
 /** Rejects with 404 for what is not there, or not of OpenFaaS. */
@@ -18,7 +20,7 @@ export async function deployed({ engine }: FaasContext, id: FunctionId): Promise
   const deployment = revision && deploymentOf(revision.config);
   if (state === undefined || revision === undefined || deployment === undefined)
     throw new FaasError(404, `function ${id.name} not found in namespace ${id.namespace}`);
-  return { deployment, revision, createdAt: state.createdAt };
+  return { deployment, revision, createdAt: state.createdAt, followsLatest: state.followLatest };
 }
 
 export async function* deployedIn({ engine }: FaasContext, namespace: string): AsyncGenerator<DeployedFunction> {
@@ -28,7 +30,7 @@ export async function* deployedIn({ engine }: FaasContext, namespace: string): A
       const revision = await engine.functions.revision(state, state.latestRevision);
       const deployment = revision && deploymentOf(revision.config);
       if (revision !== undefined && deployment !== undefined)
-        yield { deployment, revision, createdAt: state.createdAt };
+        yield { deployment, revision, createdAt: state.createdAt, followsLatest: state.followLatest };
     }
     after = states.at(-1)?.name;
     if (states.length < page) return;

@@ -21,6 +21,7 @@ import { Exchange } from "./exchange.ts";
 import { Images, namedCode } from "./images.ts";
 import { LooseLines } from "./loose-lines.ts";
 import { Namespaces } from "./namespaces.ts";
+import { renewGuests } from "./renewal.ts";
 import { serveGateway } from "./routes.ts";
 import { forgetScales, restoreScales } from "./scale.ts";
 import { functionStore } from "./stores/function-store.ts";
@@ -102,9 +103,12 @@ export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
         functionStore: functionStore(),
       };
       for (const { name } of await context.namespaces.list()) context.looseLines.follow(name);
-      void restoreScales(context).catch((thrown: unknown) =>
-        log.error("instances could not be brought to the numbers that were set", { error: thrown }),
-      );
+      const closing = new AbortController();
+      const renewed = restoreScales(context)
+        .catch((thrown: unknown) =>
+          log.error("instances could not be brought to the numbers that were set", { error: thrown }),
+        )
+        .then(() => renewGuests(context, closing.signal));
       return {
         servedAt(url) {
           served = url;
@@ -119,7 +123,8 @@ export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
         async close(graceMs) {
           for (const response of context.follows) response.end();
           context.looseLines.close();
-          await callbacks?.stop(graceMs);
+          closing.abort();
+          await Promise.all([callbacks?.stop(graceMs), renewed]);
         },
       };
     },

@@ -1,6 +1,7 @@
 /** `/system/functions`, `/system/function/NAME`, `/system/scale-function/NAME` (contract section 2.1). */
 import type { FunctionId } from "../../core/model.ts";
 import { once } from "../../core/once.ts";
+import type { FunctionSettings } from "../../engine/engine.ts";
 import type { FaasContext } from "./context.ts";
 import { permit } from "./credential.ts";
 import { deployed, type DeployedFunction, deployedIn } from "./deployed.ts";
@@ -9,8 +10,9 @@ import { FaasError } from "./errors.ts";
 import { dropEvents, followAnnotations, readTopicAnnotations } from "./event-annotations.ts";
 import type { Exchange } from "./exchange.ts";
 import { checkLabel, secretVariable } from "./names.ts";
-import { guestLayer, settingsOf } from "./projection.ts";
-import { forgetScale, setScale } from "./scale.ts";
+import type { Image } from "./images.ts";
+import { guestLayer, imageOf, settingsOf } from "./projection.ts";
+import { forgetScale, restoreScale, setScale } from "./scale.ts";
 
 export async function listFunctions(context: FaasContext, exchange: Exchange): Promise<void> {
   const namespace = exchange.namespace();
@@ -80,7 +82,7 @@ export async function forgetFunction(context: FaasContext, id: FunctionId): Prom
 }
 
 async function deploy(context: FaasContext, deployment: Deployment): Promise<void> {
-  const { engine, images, blobs, namespaces } = context;
+  const { engine, images, namespaces } = context;
   const { namespace, service, annotations, secrets = [] } = deployment;
   const image = await images.find(deployment.image);
   const settings = settingsOf(deployment, image);
@@ -93,16 +95,38 @@ async function deploy(context: FaasContext, deployment: Deployment): Promise<voi
       400,
       `unable to find secret ${missing.join(", ")} in namespace ${namespace}: make it with faas-cli secret create`,
     );
-  const layer = await guestLayer(deployment, image);
-  const { digest } = await blobs.put(once(layer));
   const id = { namespace, name: service };
-  await engine.deployer.deploy(
-    { ...id, source: image.source, layers: [digest], settings, trial: false, traffic: "latest" },
-    () => undefined,
-    new AbortController().signal,
-  );
+  await install(context, deployment, image, settings);
   await forgetScale(context, id);
   await followAnnotations(context, id, annotations);
+}
+
+/** False where that is what is there already. */
+async function install(
+  { engine, blobs }: FaasContext,
+  deployment: Deployment,
+  image: Image,
+  settings: FunctionSettings,
+  signal = new AbortController().signal,
+): Promise<boolean> {
+  const { namespace, service: name } = deployment;
+  const { digest } = await blobs.put(once(await guestLayer(deployment, image)));
+  const { changed } = await engine.deployer.deploy(
+    { namespace, name, source: image.source, layers: [digest], settings, trial: false, traffic: "latest" },
+    () => undefined,
+    signal,
+  );
+  return changed;
+}
+
+/** Deploys a function as it was deployed, with this release's guest; what its image's name stands for by now is not asked. */
+export async function renew(context: FaasContext, id: FunctionId, signal: AbortSignal): Promise<boolean> {
+  const { deployment, revision, followsLatest } = await deployed(context, id);
+  const image = imageOf(revision.config);
+  if (image === undefined || !followsLatest) return false;
+  const changed = await install(context, deployment, image, settingsOf(deployment, image), signal);
+  if (changed) await restoreScale(context, id);
+  return changed;
 }
 
 /** FunctionStatus. What the deployment did not give is not made up: clients compare. */

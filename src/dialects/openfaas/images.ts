@@ -45,7 +45,10 @@ export class Images {
   async find(name: string): Promise<Image> {
     const stored = await this.#records.get<StoredImage>(keyOf(name));
     // Without its content it is no image; a new build makes it again.
-    if (stored !== undefined && (await this.#blobs.has(stored.value.source))) return stored.value;
+    if (stored !== undefined && (await this.#blobs.has(stored.value.source))) {
+      const { name: _, key: _key, ...image } = stored.value;
+      return image;
+    }
     const builtIn = findBuiltInImage(name);
     if (builtIn !== undefined) return this.#builtIn(builtIn);
     throw new FaasError(

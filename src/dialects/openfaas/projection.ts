@@ -1,4 +1,5 @@
 /** Deployments as functions of the engine: the image's files, the watchdog's guest beside them, and settings. */
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { packTar } from "modern-tar";
@@ -11,13 +12,20 @@ import { readProbes } from "./probe-annotations.ts";
 import { readRetryAnnotations } from "./retry-annotations.ts";
 import { readScaleLabels } from "./scale-labels.ts";
 
-/** Annotation of the engine's functions that has the deployment, as JSON. */
+/** Annotations of the engine's functions: the deployment, and the image as it was then; both as JSON. */
 const deploymentNote = "openfaas.deployment";
+const imageNote = "openfaas.image";
 
 /** The deployment that a function was made of; undefined for one that came another way. */
 export function deploymentOf(config: Pick<FunctionConfig, "annotations">): Deployment | undefined {
   const note = config.annotations[deploymentNote];
   return note === undefined ? undefined : (JSON.parse(note) as Deployment);
+}
+
+/** The image that a function was made of, whatever its name stands for by now. */
+export function imageOf(config: Pick<FunctionConfig, "annotations">): Image | undefined {
+  const note = config.annotations[imageNote];
+  return note === undefined ? undefined : (JSON.parse(note) as Image);
 }
 
 /** Throws 400 for labels, annotations, limits and durations that make no sense. */
@@ -50,7 +58,7 @@ export function settingsOf(deployment: Deployment, image: Image): FunctionSettin
     async: { ...readRetryAnnotations(annotations), maxAgeMs: 24 * 3_600_000 },
     network: "own",
     public: true,
-    annotations: { [deploymentNote]: JSON.stringify(deployment) },
+    annotations: { [deploymentNote]: JSON.stringify(deployment), [imageNote]: JSON.stringify(image) },
   };
 }
 
@@ -91,6 +99,13 @@ function timeoutOf(environment: Readonly<Record<string, string>>): number {
     return text === undefined || text === "" ? 0 : durationMs(text, name);
   });
   return Math.min(Math.max(leastTimeoutMs, ...longest) + graceMs, longestTimeoutMs);
+}
+
+/** A name for the guest of this release. */
+export function guestDigest(): string {
+  const hash = createHash("sha256");
+  for (const { name, body } of guestFiles()) hash.update(`${name}\0${body.length}\0`).update(body);
+  return hash.digest("hex");
 }
 
 function guestFiles(): readonly { name: string; body: Buffer }[] {

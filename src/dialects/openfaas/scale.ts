@@ -11,7 +11,7 @@ import { readScaleLabels } from "./scale-labels.ts";
 export async function setScale({ engine, records }: FaasContext, id: FunctionId, replicas: number): Promise<void> {
   if (!(await engine.pool.scale(id, replicas)))
     throw new FaasError(503, `${id.name} cannot be scaled while the platform stops`);
-  await records.put(keyOf(id), { ...id, replicas });
+  await records.put(keyOf(id), { ...id, replicas } satisfies SetScale);
 }
 
 export async function forgetScale({ records }: Pick<FaasContext, "records">, id: FunctionId): Promise<void> {
@@ -25,9 +25,13 @@ export async function forgetScales({ records }: Pick<FaasContext, "records">, na
 
 /** At the platform's start. */
 export async function restoreScales({ engine, records }: FaasContext): Promise<void> {
-  for (const { value } of await records.list<FunctionId & { replicas: number }>(prefix)) {
-    await engine.pool.scale(value, value.replicas);
-  }
+  for (const { value } of await records.list<SetScale>(prefix)) await engine.pool.scale(value, value.replicas);
+}
+
+/** Of a function that has a new revision, and was not deployed by its user. */
+export async function restoreScale({ engine, records }: FaasContext, id: FunctionId): Promise<void> {
+  const set = await records.get<SetScale>(keyOf(id));
+  if (set !== undefined) await engine.pool.scale(id, set.value.replicas);
 }
 
 /**
@@ -53,6 +57,10 @@ export async function serveAlert(context: FaasContext, exchange: Exchange): Prom
     });
   }
   exchange.empty(200);
+}
+
+interface SetScale extends FunctionId {
+  readonly replicas: number;
 }
 
 interface Alert {

@@ -11,7 +11,7 @@ import type { Blobs } from "../../ports/blobs.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
 import { workflowOf } from "./composite.ts";
-import type { StoredAction } from "./entity-store.ts";
+import type { EntityStore, StoredAction } from "./entity-store.ts";
 import { WhiskError } from "./errors.ts";
 import { engineName, engineNamespace, type QualifiedName, qualifiedName, whiskNamespace } from "./names.ts";
 import { archiveOf, failingProjection, type Projection, projectionOf } from "./projection.ts";
@@ -20,6 +20,7 @@ import { annotation, type Documents, isComposite, resolveAction } from "./resolu
 export interface DeploymentsOptions {
   readonly engine: Pick<Engine, "deployer" | "functions" | "workflows">;
   readonly documents: Documents;
+  readonly entities: Pick<EntityStore, "everyAction">;
   readonly blobs: Blobs;
   readonly records: Records;
   readonly log: Log;
@@ -30,6 +31,7 @@ export interface DeploymentsOptions {
  *
  *     openwhisk/deploying/ACTION            the action's name, while it is being deployed
  *     openwhisk/imports/ACTION/FUNCTION     the id of a function that shares an action's code, in another namespace
+ *     openwhisk/adapters                    a name for the adapters that all functions have been made with
  *
  * ACTION and FUNCTION are hashes: two names do not fit into one key. A function says in its annotations of which content of its
  * action it was made, so what is up to date is left alone.
@@ -38,6 +40,7 @@ export class Deployments {
   readonly #options: DeploymentsOptions;
   /** One change at a time of an action and those who import it. */
   readonly #turn = createTurns();
+  #isClosed = false;
 
   constructor(options: DeploymentsOptions) {
     this.#options = options;
@@ -81,6 +84,39 @@ export class Deployments {
     } catch (thrown) {
       failed(thrown);
     }
+  }
+
+  /**
+   * After an upgrade of the platform: deploys again, one after another, whose functions have other adapters than this release's.
+   * What cannot be done is logged, and tried again at the next start.
+   */
+  async renew(): Promise<void> {
+    const { records, entities, log } = this.#options;
+    try {
+      if ((await records.get<string>(adaptersKey))?.value === adapters()) return;
+      let isWhole = true;
+      for await (const { place, action } of entities.everyAction()) {
+        if (this.#isClosed) return;
+        const own = ownId(place);
+        const isThere = action.code !== undefined && (await this.#newestOf(own)) !== undefined;
+        if (!isThere || (await this.#isUpToDate(action, own))) continue;
+        await this.ensure(place).then(
+          () => log.info("an action has this release's adapter now", { ...own }),
+          (thrown: unknown) => {
+            isWhole = false;
+            log.error("an action could not be given this release's adapter", { ...own, error: asVirgaError(thrown) });
+          },
+        );
+      }
+      if (isWhole) await records.put(adaptersKey, adapters());
+    } catch (thrown) {
+      if (!this.#isClosed) log.error("actions could not be looked through", { error: asVirgaError(thrown) });
+    }
+  }
+
+  /** Nothing more is begun of what runs by itself. */
+  close(): void {
+    this.#isClosed = true;
   }
 
   /** Of a deleted action. With its function go those of who imported it. */
@@ -245,6 +281,7 @@ export class Deployments {
 
 const deployingPrefix = "openwhisk/deploying/";
 const importPrefix = "openwhisk/imports/";
+const adaptersKey = "openwhisk/adapters";
 const contentNote = "openwhisk.content";
 
 /**

@@ -118,13 +118,13 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
         documents,
         subjects,
         throttles: new Throttles(clock, options.limits),
-        deployments: new Deployments({ engine, documents, blobs, records, log }),
+        deployments: new Deployments({ engine, documents, entities, blobs, records, log }),
         invocations: createInvocations({ engine, clock, log, identify }),
         firing: createFiring({ engine, documents, identify }),
       };
       context = opened;
       await installSystemPackages(opened);
-      void opened.deployments.resume();
+      void opened.deployments.resume().then(() => opened.deployments.renew());
       return {
         subjects,
         servedAt(url) {
@@ -136,7 +136,10 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
           await forgetApis(records, whiskNamespace(namespace));
           await subjects.forget(namespace);
         },
-        close: () => entities.close(),
+        close() {
+          opened.deployments.close();
+          entities.close();
+        },
       };
     },
   };

@@ -5,7 +5,7 @@ import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
 import type { Action, Package, Rule, Trigger } from "./entities.ts";
 import { notFound, WhiskError } from "./errors.ts";
-import { engineName } from "./names.ts";
+import { engineName, type QualifiedName, qualifiedName } from "./names.ts";
 import type { MaybeSoon } from "./resolution.ts";
 
 /** An action as it is kept: its code lies in the blobs. */
@@ -139,13 +139,18 @@ export class EntityStore {
     if (all?.get(name)?.revision === before.revision) all.delete(name);
   }
 
+  /** Of all namespaces, past the memory. */
+  async *everyAction(): AsyncGenerator<{ readonly place: QualifiedName; readonly action: StoredAction }> {
+    for await (const { key, value } of everyRecord<Omit<Kept, "revision">>(this.#records, prefix)) {
+      const [namespace = "", name = ""] = key.slice(prefix.length).split("/");
+      const place = value.kind === "action" ? qualifiedName(name, namespace) : undefined;
+      if (place !== undefined) yield { place, action: value.document as StoredAction };
+    }
+  }
+
   /** Digests of all actions' code. */
   async *namedCode(): AsyncGenerator<string> {
-    for await (const { value } of everyRecord<Omit<Kept, "revision">>(this.#records, prefix)) {
-      if (value.kind !== "action") continue;
-      const { code } = value.document as StoredAction;
-      if (code !== undefined) yield code.digest;
-    }
+    for await (const { action } of this.everyAction()) if (action.code !== undefined) yield action.code.digest;
   }
 
   /** All of a namespace that is being deleted. */

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { missingClients } from "../../clients/clients.ts";
 import { missingTools } from "../../tools.ts";
 import { Faas } from "./faas.ts";
-import { ofImage } from "./node-image.ts";
+import { ofImage, publishNode } from "./node-image.ts";
 import { until } from "./receiver.ts";
 
 const skip = missingClients("faas-cli") || missingTools("bwrap");
@@ -46,18 +46,7 @@ describe("what images hold", { skip, timeout: 120_000 }, () => {
   /** Gives the digest of what was kept. */
   async function build(image: string, said: string): Promise<string> {
     const known = new Set(blobs());
-    const folder = faas.folderWith("node22");
-    mkdirSync(join(folder, "function"));
-    faas.file(folder, "function/handler.js", `module.exports = async (event, context) => context.succeed("${said}");`);
-    faas.file(folder, "function/package.json", JSON.stringify({ name: "function", version: "1.0.0" }));
-    const stack = `version: 1.0
-provider: { name: openfaas }
-functions:
-  function: { lang: node22, handler: ./function, image: "${image}:latest" }
-`;
-    faas.file(folder, "stack.yaml", stack);
-    const builder = ["--remote-builder", `${faas.gateway}/build`, "--payload-secret", faas.payloadSecret];
-    await faas.ok(["publish", "-f", "stack.yaml", ...builder], { cwd: folder, timeoutMs: 60_000 });
+    await publishNode(faas, image, `module.exports = async (event, context) => context.succeed("${said}");`);
     const made = blobs().filter((digest) => !known.has(digest));
     assert.equal(made.length, 1);
     return made[0]!;

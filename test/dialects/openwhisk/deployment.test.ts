@@ -72,7 +72,7 @@ async function world() {
   const engine = { deployer, functions, workflows: workflowsIn(workflows) };
   const entities = new EntityStore({ records, log });
   const documents = documentsOf({ entities });
-  const open = (): Deployments => new Deployments({ engine, documents, blobs, records, log });
+  const open = (): Deployments => new Deployments({ engine, documents, entities, blobs, records, log });
   deployments = open();
 
   const store = async (place: QualifiedName, code: string, changes: Partial<Action> = {}): Promise<void> => {
@@ -282,6 +282,33 @@ test("a deploy that was cut off is made good at the next call, or when the serve
   await cut.restart().resume();
   assert.notEqual((await cut.resolve(idOf(hello))).source, old.source);
   assert.deepEqual(await cut.records.list("openwhisk/deploying/"), []);
+});
+
+test("after an upgrade what was made with other adapters is made again, once, and so is what was imported", async () => {
+  const upgraded = await world();
+  const { functions, records, newest } = upgraded;
+  await upgraded.putPackage("whisk.system", "utils");
+  for (const place of [hello, split]) await upgraded.put(place, "1");
+  const importer = idOf(split, "guest");
+  await upgraded.resolve(importer);
+  await upgraded.put({ namespace: "guest", name: "sequence" }, "", { exec: { kind: "sequence", components: [] } });
+  await upgraded.restart().renew();
+  assert.equal((await newest(idOf(hello)))?.number, 1, "nothing has changed");
+
+  const ids = [idOf(hello), idOf(split), importer];
+  const before = await Promise.all(ids.map(newest));
+  for (const { namespace, name, number: _, config, ...content } of before.map((one) => one!)) {
+    const old = { ...config, annotations: { "openwhisk.content": "of the release before" } };
+    await functions.addRevision({ namespace, name }, { ...content, config: old });
+  }
+  await records.put("openwhisk/adapters", "of the release before");
+  await upgraded.restart().renew();
+  for (const [index, id] of ids.entries()) {
+    const { number, config } = (await newest(id))!;
+    assert.deepEqual([number, config], [3, before[index]!.config]);
+  }
+  await upgraded.restart().renew();
+  assert.equal((await newest(idOf(hello)))?.number, 3);
 });
 
 test("two changes at once end with the document's", async () => {
