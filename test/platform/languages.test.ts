@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { missingTools } from "../tools.ts";
-import { Platform } from "./harness.ts";
+import { type Answer, Platform } from "./harness.ts";
+import { loops, perCall } from "./programs.ts";
 
 /** A server on $PORT in each language, which says what it was asked. */
 const servers = {
@@ -99,7 +101,7 @@ public class Server {
   },
 } as const;
 
-describe("servers in other languages", { skip: missingTools("bwrap"), timeout: 240_000 }, () => {
+describe("programs in other languages", { skip: missingTools("bwrap"), timeout: 240_000 }, () => {
   let platform: Platform;
   before(async () => {
     platform = await Platform.start();
@@ -115,5 +117,52 @@ describe("servers in other languages", { skip: missingTools("bwrap"), timeout: 2
         assert.equal(answer.text, `GET ${path}`);
       }
     });
+  }
+
+  for (const [name, { files, ...more }] of Object.entries(perCall)) {
+    const title = `${name}: a program for each call reads its body, answers, and fails by its exit code`;
+    test(title, { skip: missingTools(name as "go") }, async () => {
+      const settings = { runtime: name, convention: "stdio", limits: { memoryMb: 512 }, ...more };
+      await platform.deploy(`${name}-stdio`, files, settings);
+      for (const body of ["one", "two\nlines", ""]) {
+        const answer = await platform.call(`${name}-stdio`, { method: "PUT", body });
+        assert.deepEqual([answer.status, answer.text], [200, `PUT ${body}`]);
+        assert.deepEqual(await logsOf(answer), ["was here"]);
+      }
+      const failed = await platform.call(`${name}-stdio`, { body: "fail" });
+      assert.deepEqual([failed.status, failed.json().error.code], [502, "function_error"]);
+      assert.deepEqual(await logsOf(failed), ["was here"]);
+    });
+  }
+
+  for (const [name, { files, ...more }] of Object.entries(loops)) {
+    const title = `${name}: a loop answers one line after another, and begins anew behind its end`;
+    test(title, { skip: missingTools(name as "go") }, async () => {
+      const settings = { runtime: name, convention: "actionloop", limits: { memoryMb: 512 }, ...more };
+      await platform.deploy(`${name}-loop`, files, settings);
+      const ask = (value: unknown) => platform.call(`${name}-loop`, { body: JSON.stringify(value) });
+      for (const calls of [1, 2]) {
+        const value = { calls, text: "ü\n€" };
+        const answer = await ask(value);
+        assert.deepEqual([answer.status, answer.json()], [200, { calls, given: { value } }]);
+        assert.equal(answer.headers["content-type"], "application/json");
+        assert.deepEqual(await logsOf(answer), ["was here"]);
+      }
+      const ended = await ask({ end: true });
+      assert.deepEqual([ended.status, ended.json().error.code], [502, "function_crashed"]);
+      assert.equal((await ask({})).json().calls, 1);
+    });
+  }
+
+  /** Records are written behind the answer. */
+  async function logsOf(answer: Answer): Promise<string[]> {
+    const id = String(answer.headers["x-virga-invocation"]);
+    for (let tries = 0; tries < 100; tries++) {
+      const record = await platform.record(id);
+      if (record !== undefined && record.status !== "running")
+        return record.logs.map(({ text }: { text: string }) => text);
+      await pause(20);
+    }
+    return assert.fail(`there is no record of ${id}`);
   }
 });
