@@ -170,6 +170,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     identify,
     version: ownVersion(),
     requestTimeoutMs,
+    defaultMax: configuration.openfaas.scaling.max,
     cacheDirectory: folder.tools,
     builds: {
       workDirectory: join(folder.data, "builds"),

@@ -82,7 +82,12 @@ const schema = z
       .prefault({}),
     /** OpenFaaS's gateway, for `faas-cli` and whatever else speaks to one. */
     openfaas: z
-      .strictObject({ enabled: z.boolean().default(true), port: count.max(65_535).default(8080) })
+      .strictObject({
+        enabled: z.boolean().default(true),
+        port: count.max(65_535).default(8080),
+        /** Replicas of a function whose labels name no maximum. */
+        scaling: z.strictObject({ max: count.min(1).default(20) }).prefault({}),
+      })
       .prefault({}),
     /** Asynchronous calls that run at the same time. */
     asyncConcurrency: count.default(64 * availableParallelism()),

@@ -29,6 +29,8 @@ export interface FaasContext {
   readonly version: string;
   readonly path: CallPath;
   readonly images: Images;
+  /** Replicas of a function whose labels name no maximum. */
+  readonly defaultMax: number;
   readonly namespaces: Namespaces;
   readonly callbacks: Callbacks;
   readonly counts: CallCounts;

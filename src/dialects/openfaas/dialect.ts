@@ -36,6 +36,8 @@ export interface OpenFaasOptions {
   readonly log: Log;
   readonly identify: () => string;
   readonly version: string;
+  /** Replicas of a function whose labels name no maximum. */
+  readonly defaultMax: number;
   /** How long a request's body may take to arrive. */
   readonly requestTimeoutMs: number;
   /** For what can be made anew: the repository of the templates. */
@@ -84,6 +86,7 @@ export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
         version: `virga/${options.version}`,
         path,
         images,
+        defaultMax: options.defaultMax,
         namespaces: new Namespaces(records, engine.access),
         callbacks: (callbacks = new Callbacks({
           queue,

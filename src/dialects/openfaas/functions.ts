@@ -85,7 +85,7 @@ async function deploy(context: FaasContext, deployment: Deployment): Promise<voi
   const { engine, images, namespaces } = context;
   const { namespace, service, annotations, secrets = [] } = deployment;
   const image = await images.find(deployment.image);
-  const settings = settingsOf(deployment, image);
+  const settings = settingsOf(deployment, image, context.defaultMax);
   readTopicAnnotations(annotations);
   await namespaces.prepare(namespace);
   const known = new Set((await engine.secrets.list(namespace)).map(({ name }) => name));
@@ -124,7 +124,7 @@ export async function renew(context: FaasContext, id: FunctionId, signal: AbortS
   const { deployment, revision, followsLatest } = await deployed(context, id);
   const image = imageOf(revision.config);
   if (image === undefined || !followsLatest) return false;
-  const changed = await install(context, deployment, image, settingsOf(deployment, image), signal);
+  const changed = await install(context, deployment, image, settingsOf(deployment, image, context.defaultMax), signal);
   if (changed) await restoreScale(context, id);
   return changed;
 }

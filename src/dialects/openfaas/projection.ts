@@ -29,7 +29,7 @@ export function imageOf(config: Pick<FunctionConfig, "annotations">): Image | un
 }
 
 /** Throws 400 for labels, annotations, limits and durations that make no sense. */
-export function settingsOf(deployment: Deployment, image: Image): FunctionSettings {
+export function settingsOf(deployment: Deployment, image: Image, defaultMax: number): FunctionSettings {
   const environment = environmentOf(deployment, image);
   const inFlight = Number(environment["max_inflight"] ?? 0);
   const isForking = image.watchdog === "classic" || forkingModes.has(environment["mode"] ?? "streaming");
@@ -54,7 +54,7 @@ export function settingsOf(deployment: Deployment, image: Image): FunctionSettin
       logBytes: 2 ** 20,
       queueLength: 100_000,
     },
-    scaling: readScaleLabels(deployment.labels).settings,
+    scaling: readScaleLabels(deployment.labels, defaultMax).settings,
     async: { ...readRetryAnnotations(annotations), maxAgeMs: 24 * 3_600_000 },
     network: "own",
     public: true,

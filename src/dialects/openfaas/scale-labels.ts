@@ -9,8 +9,11 @@ export interface ScaleLabels {
   readonly settings: ScalingSettings;
 }
 
-/** `com.openfaas.scale.…` on the engine's policy of OpenFaaS's rules (contract section 1). Throws 400, naming the label. */
-export function readScaleLabels(labels: Readonly<Record<string, string>> = {}): ScaleLabels {
+/**
+ * `com.openfaas.scale.…` on the engine's policy of OpenFaaS's rules (contract section 1). `defaultMax`: where no label names a maximum.
+ * Throws 400, naming the label.
+ */
+export function readScaleLabels(labels: Readonly<Record<string, string>> = {}, defaultMax: number): ScaleLabels {
   const value = (name: string): string | undefined => {
     const text = labels[prefix + name]?.trim();
     return text === "" ? undefined : text;
@@ -72,5 +75,4 @@ function wrong(name: string, text: string, wanted: string): FaasError {
 
 const prefix = "com.openfaas.scale.";
 const types = new Set(["rps", "capacity", "cpu", "queue"]);
-const defaultMax = 20;
 const longestDownWindowMs = 5 * 60_000;

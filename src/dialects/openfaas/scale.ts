@@ -49,7 +49,7 @@ export async function serveAlert(context: FaasContext, exchange: Exchange): Prom
     permit(context.engine.access, exchange, id.namespace, "change");
     await context.turn(`${id.namespace}/${id.name}`, async () => {
       const { deployment } = await deployed(context, id);
-      const { min, max, factor } = readScaleLabels(deployment.labels);
+      const { min, max, factor } = readScaleLabels(deployment.labels, context.defaultMax);
       const current = context.engine.pool.wanted(id);
       const isOver = status === "resolved";
       const next = isOver ? min : Math.min(max, current + Math.ceil((max * factor) / 100));

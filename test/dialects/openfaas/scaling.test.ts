@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import type { Revision } from "../../../src/core/model.ts";
 import { missingClients } from "../../clients/clients.ts";
+import { removeTree } from "../../removal.ts";
 import { missingTools } from "../../tools.ts";
 import { Faas } from "./faas.ts";
 import { buildNode, ofImage } from "./node-image.ts";
@@ -220,6 +225,36 @@ describe("replicas of a platform that is killed", { skip, timeout: 90_000 }, () 
     await until(async () => (await replicas(faas, "kept")).available === 2, "it has not two");
     await pause(3000);
     assert.deepEqual(await replicas(faas, "kept"), { all: 2, available: 2 });
+  });
+});
+
+describe("replicas on a small machine", { skip, timeout: 60_000 }, () => {
+  test("the operator says how many there are at most where no label does", async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "virga-configuration-"));
+    t.after(() => removeTree(folder));
+    const file = join(folder, "virga.config.yaml");
+    writeFileSync(file, "openfaas: { scaling: { max: 3 } }\n");
+    const faas = await Faas.start({ arguments: ["--config", file] });
+    t.after(() => faas.stop());
+    await faas.deploy("plain", "cat");
+    await faas.deploy("labelled", "cat", { labels: scale({ max: 7 }) });
+    const most = async (name: string): Promise<number> => {
+      const answer = await faas.platform.request(`/v1/namespaces/openfaas-fn/functions/${name}`);
+      return answer.json<{ revision: Revision }>().revision.config.scaling.max;
+    };
+    assert.deepEqual([await most("plain"), await most("labelled")], [3, 7]);
+    const document = {
+      service: "many",
+      image: "ghcr.io/openfaas/alpine",
+      envProcess: "cat",
+      labels: scale({ min: 4 }),
+    };
+    const refused = await faas.send("POST", "/system/functions", document);
+    assert.equal(refused.status, 400);
+    assert.match(
+      await refused.text(),
+      /com\.openfaas\.scale\.min: "4" is not at most com\.openfaas\.scale\.max, which is 3/,
+    );
   });
 });
 
