@@ -182,12 +182,14 @@ export function describeRecords(name: string, open: OpenDriver<Records>): void {
       "p0",
       "q",
       "o\u{10ffff}",
+      "\u{10ffff}",
+      "\u{10ffff}/a",
     ];
     for (const key of keys) await port.put(key, key);
     const under = async (prefix: string) => (await port.list(prefix)).map(({ key }) => key);
     const sorted = (list: string[]) => list.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
     assert.deepEqual(await under(""), sorted(keys));
-    for (const prefix of ["p/", "p", "p/a", "p/😀", "p/\u{10ffff}", "o\u{10ffff}", "nothing", "P"])
+    for (const prefix of ["p/", "p", "p/a", "p/😀", "p/\u{10ffff}", "o\u{10ffff}", "\u{10ffff}", "nothing", "P"])
       assert.deepEqual(await under(prefix), sorted(keys.filter((key) => key.startsWith(prefix))), prefix);
   });
 
@@ -198,7 +200,7 @@ export function describeRecords(name: string, open: OpenDriver<Records>): void {
     assert.deepEqual(await page({ limit: 2 }), ["p/1", "p/2"]);
     assert.deepEqual(await page({ after: "p/2", limit: 2 }), ["p/3", "p/4"]);
     assert.deepEqual(await page({ after: "p/25" }), ["p/3", "p/4"]);
-    assert.deepEqual(await page({ after: "p/4" }), []);
+    for (const after of ["p/4", "q", "z"]) assert.deepEqual(await page({ after }), []);
     assert.deepEqual(await page({ after: "a" }), ["p/1", "p/2", "p/3", "p/4"]);
     assert.deepEqual(await page({ limit: 0 }), []);
     assert.deepEqual(await page({ limit: Infinity }), ["p/1", "p/2", "p/3", "p/4"]);

@@ -21,8 +21,9 @@ export function createSqliteRecords(
   const select = database.prepare(
     "SELECT key, value, revision FROM records WHERE key = ? AND (expires_at IS NULL OR expires_at > ?)",
   );
+  // One bound on each side: with more, all that lies behind the prefix is read.
   const range = database.prepare(
-    "SELECT key, value, revision FROM records WHERE key >= ? AND key > ? AND (? = '' OR key < ?) AND (expires_at IS NULL OR expires_at > ?) ORDER BY key LIMIT ?",
+    "SELECT key, value, revision FROM records WHERE key >= max(?, ?) AND key <> ? AND key < ? AND (expires_at IS NULL OR expires_at > ?) ORDER BY key LIMIT ?",
   );
   const upsert = database.prepare(
     "INSERT INTO records VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision, expires_at = excluded.expires_at",
@@ -119,8 +120,8 @@ export function createSqliteRecords(
       return (await apply(changes)).revision;
     },
     async list<T>(prefix: string, { after = "", limit = Infinity }: { after?: string; limit?: number } = {}) {
-      const end = endOfPrefix(prefix);
-      const found = commit.read(() => range.all(prefix, after, end, end, clock.now(), rowLimit(limit)));
+      const end = endOfPrefix(prefix) ?? aboveAllTexts;
+      const found = commit.read(() => range.all(prefix, after, after, end, clock.now(), rowLimit(limit)));
       return (found as unknown as Row[]).map((row) => entry<T>(row));
     },
     watch: <T>(prefix: string, from: number, signal: AbortSignal) =>
@@ -138,11 +139,14 @@ function entry<T>({ key, value, revision }: Row): RecordEntry<T> {
   return { key, value: JSON.parse(value) as T, revision };
 }
 
-/** The least text above all that begin with the prefix; empty where there is none. */
-function endOfPrefix(prefix: string): string {
+/** The least text above all that begin with the prefix; undefined where there is none. */
+function endOfPrefix(prefix: string): string | undefined {
   const points = Array.from(prefix, (character) => character.codePointAt(0) ?? 0);
   for (let last = points.pop(); last !== undefined; last = points.pop())
     // U+D800–U+DFFF are no characters.
     if (last < 0x10ffff) return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
-  return "";
+  return undefined;
 }
+
+/** SQLite puts blobs behind all texts. */
+const aboveAllTexts = new Uint8Array();
