@@ -9,7 +9,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   core: [],
   ports: ["core"],
   trees: ["core"],
-  drivers: ["core", "ports"],
+  drivers: ["core", "ports", "trees"],
   links: ["core", "ports"],
   runtimes: ["core", "ports", "links", "trees"],
   engine: ["core", "ports", "trees"],

@@ -94,12 +94,12 @@ export class StageTree {
   }
 }
 
-/** Nothing there, or a file where a folder would have to be. */
 /** Of this host, not of what is built. */
 export function isHostTrouble(error: unknown): boolean {
   return troubles.has((error as NodeJS.ErrnoException).code ?? "");
 }
 
+/** Nothing there, or a file where a folder would have to be. */
 export function isMissing(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === "ENOENT" || code === "ENOTDIR";

@@ -4,6 +4,7 @@ import { join, posix, sep } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { VirgaError } from "../../../core/errors.ts";
+import type { TarSink } from "../../../trees/tar.ts";
 
 export interface TreeLimits {
   readonly maxBytes: number;
@@ -11,9 +12,9 @@ export interface TreeLimits {
 }
 
 /** Writes an archive's entries below a folder, and nowhere else. */
-export class TreeWriter {
+export class TreeWriter implements TarSink {
+  readonly limits: TreeLimits;
   readonly #root: string;
-  readonly #limits: TreeLimits;
   readonly #kinds = new Map<string, "folder" | "file" | "link">([["", "folder"]]);
   readonly #sizes = new Map<string, number>();
   #bytes = 0;
@@ -21,7 +22,7 @@ export class TreeWriter {
 
   constructor(root: string, limits: TreeLimits) {
     this.#root = root;
-    this.#limits = limits;
+    this.limits = limits;
   }
 
   async folder(name: string): Promise<void> {
@@ -85,7 +86,7 @@ export class TreeWriter {
   }
 
   tooLarge(): VirgaError {
-    const { maxBytes, maxFiles } = this.#limits;
+    const { maxBytes, maxFiles } = this.limits;
     return new VirgaError("archive_too_large", `the archive has more than ${maxBytes} bytes or ${maxFiles} files`, {
       fix: "Leave out what the function does not need.",
     });
@@ -124,12 +125,12 @@ export class TreeWriter {
   }
 
   #count(): void {
-    if (++this.#entries > this.#limits.maxFiles) throw this.tooLarge();
+    if (++this.#entries > this.limits.maxFiles) throw this.tooLarge();
   }
 
   #take(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#bytes > this.#limits.maxBytes) throw this.tooLarge();
+    if (this.#bytes > this.limits.maxBytes) throw this.tooLarge();
   }
 }
 

@@ -136,7 +136,7 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
     const folder = await freshFolder().catch(explainFull);
     const aside = `${folder}.archive`;
     try {
-      await unpackArchive(content, aside, new TreeWriter(folder, limits), limits);
+      await unpackArchive(content, aside, new TreeWriter(folder, limits));
       // The process's umask took the group's and the others' write permission.
       for (const { path, kind, executable } of await listTree(folder))
         if (kind !== "link") await chmod(join(folder, path), kind === "folder" || executable ? 0o777 : 0o666);
@@ -223,7 +223,7 @@ function explainFull(thrown: unknown): never {
 }
 
 async function unpackTrusted(content: AsyncIterable<Uint8Array>, folder: string): Promise<void> {
-  await unpackArchive(content, `${folder}.archive`, new TreeWriter(folder, noLimits, true), noLimits);
+  await unpackArchive(content, `${folder}.archive`, new TreeWriter(folder, noLimits, true));
 }
 
 function isDigest(text: string): boolean {

@@ -1,8 +1,7 @@
-import { createReadStream } from "node:fs";
 import { chmod, lchown, lstat, readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
-import { createTarPacker } from "modern-tar";
 import { VirgaError } from "../../../core/errors.ts";
+import { writeTar } from "../../../trees/tar.ts";
 
 export interface TreeEntry {
   /** Relative, `/` between segments. */
@@ -50,38 +49,9 @@ export async function listTree(root: string): Promise<TreeEntry[]> {
   return found;
 }
 
-/** The one tar archive of a tree: sorted, no owner, no time. Equal trees give equal bytes, so its SHA-256 names the tree. */
-export async function* packTree(root: string, entries: readonly TreeEntry[]): AsyncGenerator<Uint8Array> {
-  const { readable, controller } = createTarPacker();
-  const written = writeEntries();
-  written.catch((error: unknown) => controller.error(error));
-  yield* readable;
-  await written;
-
-  async function writeEntries(): Promise<void> {
-    const mtime = new Date(0);
-    for (const { path, kind, executable, size, target } of entries) {
-      if (kind === "file") {
-        const body = controller
-          .add({ name: path, size, mode: executable ? 0o755 : 0o644, mtime, type: "file" })
-          .getWriter();
-        let sent = 0;
-        if (size > 0)
-          for await (const chunk of createReadStream(join(root, path), {
-            highWaterMark: 256 * 1024,
-          }) as AsyncIterable<Uint8Array>) {
-            sent += chunk.byteLength;
-            await body.write(chunk);
-          }
-        if (sent !== size)
-          throw new VirgaError("conflict", `${path} changed while it was packed`, { fix: "Deploy it again." });
-        await body.close();
-      } else if (kind === "folder")
-        await controller.add({ name: `${path}/`, size: 0, mode: 0o755, mtime, type: "directory" }).close();
-      else await controller.add({ name: path, size: 0, mode: 0o777, mtime, type: "symlink", linkname: target }).close();
-    }
-    controller.finalize();
-  }
+/** The one tar archive of a tree: sorted, so its SHA-256 names the tree. */
+export function packTree(root: string, entries: readonly TreeEntry[]): AsyncGenerator<Uint8Array> {
+  return writeTar(entries.map((entry) => ({ ...entry, source: join(root, entry.path) })));
 }
 
 /** Files 0444 or 0555, folders 0555, all ours: any instance's user may read, nobody may write. The root folder stays writable for its owner. */

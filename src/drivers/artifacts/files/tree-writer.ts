@@ -4,6 +4,7 @@ import { dirname, join, sep } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { VirgaError } from "../../../core/errors.ts";
+import type { TarSink } from "../../../trees/tar.ts";
 
 export interface TreeLimits {
   readonly maxBytes: number;
@@ -19,9 +20,10 @@ const longestPath = 4000;
  * Links are checked when all entries are there (`finish`), because what they lead through may come later.
  * A trusted archive is one of our own making: its links may lead where a build wanted them to, and its names are as they were.
  */
-export class TreeWriter {
+export class TreeWriter implements TarSink {
+  readonly limits: TreeLimits;
+  readonly refusal = refuse;
   readonly #root: string;
-  readonly #limits: TreeLimits;
   /** Sizes by path. */
   readonly #files = new Map<string, number>();
   readonly #folders = new Set<string>([""]);
@@ -32,7 +34,7 @@ export class TreeWriter {
 
   constructor(root: string, limits: TreeLimits, trusted = false) {
     this.#root = root;
-    this.#limits = limits;
+    this.limits = limits;
     this.#trusted = trusted;
   }
 
@@ -83,6 +85,10 @@ export class TreeWriter {
     }
   }
 
+  tooLarge(): VirgaError {
+    return tooLarge(`unpacks to more than ${this.limits.maxBytes} bytes`);
+  }
+
   async *#measured(content: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Uint8Array> {
     for await (const chunk of content) {
       this.#take(chunk.byteLength, name);
@@ -92,13 +98,13 @@ export class TreeWriter {
 
   #take(bytes: number, name: string): void {
     this.#bytes += bytes;
-    if (this.#bytes > this.#limits.maxBytes)
-      throw tooLarge(`unpacks to more than ${this.#limits.maxBytes} bytes (at ${shortened(name)})`);
+    if (this.#bytes > this.limits.maxBytes)
+      throw tooLarge(`unpacks to more than ${this.limits.maxBytes} bytes (at ${shortened(name)})`);
   }
 
   #count(name: string): void {
-    if (++this.#entries > this.#limits.maxFiles)
-      throw tooLarge(`has more than ${this.#limits.maxFiles} files and folders (at ${shortened(name)})`);
+    if (++this.#entries > this.limits.maxFiles)
+      throw tooLarge(`has more than ${this.limits.maxFiles} files and folders (at ${shortened(name)})`);
   }
 
   async #claim(name: string): Promise<string> {
@@ -144,7 +150,7 @@ export function refuse(name: string, why: string): VirgaError {
   });
 }
 
-export function tooLarge(why: string): VirgaError {
+function tooLarge(why: string): VirgaError {
   return new VirgaError("archive_too_large", `the archive ${why}`, {
     field: "source",
     fix: "Leave out what the function does not need, for example with a .virgaignore.",

@@ -2,13 +2,10 @@ import { createWriteStream } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { crc32, createGunzip } from "node:zlib";
-import { createTarDecoder } from "modern-tar";
 import { open as openZip, type Entry, type ZipFile } from "yauzl";
 import { VirgaError } from "../../../core/errors.ts";
-import { refuse, shortened, tooLarge, TreeWriter, type TreeLimits } from "./tree-writer.ts";
-
-/** Heads and padding of a tar archive beside its files' bytes: two blocks of 512 bytes, and long names. */
-const tarOverheadPerFile = 10_240;
+import { readTar } from "../../../trees/tar.ts";
+import { refuse, shortened, type TreeWriter } from "./tree-writer.ts";
 
 const fileTypeMask = 0o170000;
 const symbolicLinkType = 0o120000;
@@ -22,7 +19,6 @@ export async function unpackArchive(
   content: AsyncIterable<Uint8Array>,
   aside: string,
   writer: TreeWriter,
-  limits: TreeLimits,
 ): Promise<void> {
   const source = content[Symbol.asyncIterator]();
   const first = await source.next();
@@ -40,9 +36,9 @@ export async function unpackArchive(
       const fed = pipeline(Readable.from(whole), gunzip);
       // Its failure shows at the reading end too, where it is caught.
       fed.catch(() => {});
-      await unpackTar(gunzip, writer, limits);
+      await unpackTar(gunzip, writer);
       await fed;
-    } else await unpackTar(whole, writer, limits);
+    } else await unpackTar(whole, writer);
     await writer.finish();
   } catch (error) {
     if (error instanceof VirgaError) throw error;
@@ -71,18 +67,11 @@ export function storageFull(thrown: unknown, what: string): VirgaError | undefin
   });
 }
 
-async function unpackTar(
-  content: AsyncIterable<Uint8Array>,
-  writer: TreeWriter,
-  { maxBytes, maxFiles }: TreeLimits,
-): Promise<void> {
-  // What is read is bounded as well as what is written: heads and padding cost no file bytes.
-  const most = maxBytes + maxFiles * tarOverheadPerFile;
+async function unpackTar(content: AsyncIterable<Uint8Array>, writer: TreeWriter): Promise<void> {
   let read = 0;
-  const bounded = (async function* () {
+  const counted = (async function* () {
     for await (const chunk of content) {
       read += chunk.byteLength;
-      if (read > most) throw tooLarge(`unpacks to more than ${maxBytes} bytes`);
       yield chunk;
     }
     if (read < 1024)
@@ -91,21 +80,7 @@ async function unpackTar(
         fix: "Send a whole archive.",
       });
   })();
-  const decoder = createTarDecoder({ strict: true });
-  const fed = ReadableStream.from(bounded).pipeTo(decoder.writable);
-  fed.catch(() => {});
-  for await (const { header, body } of decoder.readable) {
-    const { name, type = "file", mode = 0o644, linkname = "" } = header;
-    if (type === "file") await writer.file(name, mode, body);
-    else {
-      await body.cancel();
-      if (type === "directory") await writer.folder(name);
-      else if (type === "symlink") await writer.symbolicLink(name, linkname);
-      else if (type === "link") await writer.hardLink(name, linkname);
-      else if (type !== "pax-global-header") throw refuse(name, `is a ${type}`);
-    }
-  }
-  await fed;
+  await readTar(counted, writer);
 }
 
 async function unpackZip(path: string, writer: TreeWriter): Promise<void> {
