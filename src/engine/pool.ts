@@ -80,6 +80,8 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
   readonly #keepAlive: KeepAlive;
   readonly #crowd: Crowd;
   readonly #stops = new Set<Promise<unknown>>();
+  /** Instances on their way whose secrets have changed since they were read. */
+  readonly #outdated = new Set<string>();
   /** The newest state of each function that is being followed. */
   readonly #reconciling = new Map<string, FunctionState>();
   readonly #unsubscribe: (() => void)[];
@@ -578,12 +580,14 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       fleet.enlist(worker);
       // Its revision was replaced while it started, and nobody has waited for it.
       if (!fleet.serving && fleet.trials === 0 && worker.calls.size === 0) worker.retire(noTraffic);
+      if (this.#outdated.has(id)) worker.retire("a secret was changed while it started");
     } catch (thrown) {
       if (instance !== undefined) await this.starter.end(instance);
       this.#startEnded(fleet, id);
       this.#startFailed(fleet, asVirgaError(thrown), begun);
       this.giveBack(config.limits.memoryMb);
     }
+    this.#outdated.delete(id);
     this.#pump();
     this.#stemCells.refill();
   }
@@ -667,6 +671,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     for (const fleet of this.#fleets.all()) {
       if (fleet.revision.namespace !== namespace || !fleet.revision.config.secrets.includes(name)) continue;
       for (const worker of fleet.workers) worker.retire(`secret ${name} was changed`);
+      for (const id of fleet.starting.keys()) this.#outdated.add(id);
       if (fleet.floor > 0) this.hungry(fleet);
     }
   }

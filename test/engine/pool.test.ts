@@ -387,6 +387,18 @@ describe("pool: ending", () => {
     assert.notEqual(before!.instance.exit, undefined);
   });
 
+  test("a secret that is changed while an instance starts replaces that one, too", async () => {
+    const { runtime, functions, clock, changeSecret } = rig();
+    runtime.startMs = 100;
+    functions.deploy(revisionOf({ scaling: { min: 1 }, config: { secrets: ["KEY"] } }));
+    await clock.advance(50);
+    changeSecret("default", "KEY");
+    await clock.advance(60);
+    assert.deepEqual([runtime.starts, runtime.alive.length], [2, 0]);
+    await clock.advance(100);
+    assert.deepEqual([runtime.starts, runtime.alive.length], [2, 1]);
+  });
+
   test("deleting a function refuses its waiting calls and ends its instances", async () => {
     const { runtime, functions, call, clock } = rig();
     functions.deploy(revisionOf({ scaling: { max: 1 } }));
