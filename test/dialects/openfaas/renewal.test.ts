@@ -75,8 +75,7 @@ describe("a platform that was upgraded", { skip, timeout: 120_000 }, () => {
   async function seen(): Promise<unknown[]> {
     const answer = await faas.system("/system/functions");
     const all = (await answer.json()) as Record<string, unknown>[];
-    for (const field of ["invocationCount", "replicas", "availableReplicas"])
-      for (const one of all) delete one[field];
+    for (const field of ["invocationCount", "replicas", "availableReplicas"]) for (const one of all) delete one[field];
     return all;
   }
 
