@@ -38,6 +38,7 @@ import { createWorkflows, type EngineWorkflows } from "./engine/workflows.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { type Listener, openListener } from "./gateway/listener.ts";
 import { ledgerSource, type Metering, meterHistory } from "./gateway/metered-history.ts";
+import type { Blobs } from "./ports/blobs.ts";
 import type { Clock, Timer } from "./ports/clock.ts";
 import type { Log } from "./ports/log.ts";
 import type { Runtime } from "./ports/runtime.ts";
@@ -134,8 +135,9 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
   const { records, journal, queue } = store;
   const sockets = socketFolder(folder.data);
   opened.push(() => sockets.remove());
-  const [blobs, sandbox] = await Promise.all([
+  const [blobs, ownValues, sandbox] = await Promise.all([
     openFileBlobs({ directory: folder.blobs, clock }),
+    openFileBlobs({ directory: folder.values, clock }),
     createSandbox({
       choice: options.sandbox,
       stateDirectory: folder.instances,
@@ -145,6 +147,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     }),
   ]);
   opened.push(() => sandbox.close());
+  const values = withEarlier(ownValues, blobs);
   const artifacts = await openFileArtifacts({ directory: folder.artifacts, blobs, clock });
   const runtimes = createRuntimes(folder.tools, log);
 
@@ -163,6 +166,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
   const openfaas = createOpenFaas({
     records,
     blobs,
+    values,
     queue,
     sandbox,
     clock,
@@ -249,7 +253,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
   const dispatcher = createDispatcher({
     queue,
     records,
-    blobs,
+    values,
     invoker,
     functions,
     history,
@@ -267,7 +271,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     journal,
     records,
     queue,
-    blobs,
+    values,
     dispatcher,
     clock,
     identify,
@@ -342,6 +346,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     engine,
     endpoints: userEndpoints(whisk.subjects),
     blobs,
+    values,
     log,
     clock,
     identify,
@@ -504,16 +509,25 @@ function socketFolder(data: string): { folder: string; remove(): void } {
 /** The data folder's rooms. Instances' users must be able to pass through to code and tools, and to see nothing else. */
 function prepareFolders(
   data: string,
-): Record<"data" | "blobs" | "artifacts" | "instances" | "tools" | "cache", string> {
+): Record<"data" | "blobs" | "values" | "artifacts" | "instances" | "tools" | "cache", string> {
   const folder = {
     data,
     blobs: join(data, "blobs"),
+    values: join(data, "values"),
     artifacts: join(data, "artifacts"),
     instances: join(data, "instances"),
     tools: join(data, "tools"),
     cache: join(data, "build-cache"),
   };
-  const modes = { data: 0o711, blobs: 0o700, artifacts: 0o711, instances: 0o711, tools: 0o755, cache: 0o711 };
+  const modes = {
+    data: 0o711,
+    blobs: 0o700,
+    values: 0o700,
+    artifacts: 0o711,
+    instances: 0o711,
+    tools: 0o755,
+    cache: 0o711,
+  };
   for (const name of Object.keys(modes) as (keyof typeof modes)[]) {
     try {
       mkdirSync(folder[name], { recursive: true });
@@ -527,6 +541,21 @@ function prepareFolders(
     }
   }
   return folder;
+}
+
+/** Large results and values of workflows, with those that were kept among the code before they had a folder of their own. */
+function withEarlier(values: Blobs, blobs: Pick<Blobs, "get">): Pick<Blobs, "put" | "get"> {
+  return {
+    put: (content, options) => values.put(content, options),
+    async get(digest) {
+      try {
+        return await values.get(digest);
+      } catch (error) {
+        if (error instanceof VirgaError && error.code === "not_found") return blobs.get(digest);
+        throw error;
+      }
+    },
+  };
 }
 
 /** Without a runtime's program on this host there is nothing to prewarm. */

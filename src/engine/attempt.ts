@@ -15,7 +15,7 @@ import type { Recent } from "./recent.ts";
 /** What an attempt needs of the dispatcher. */
 export interface AttemptHost {
   readonly queue: Queue;
-  readonly blobs: Pick<Blobs, "put">;
+  readonly values: Pick<Blobs, "put">;
   readonly functions: Pick<Functions, "resolve">;
   readonly invoker: Pick<EngineInvoker, "attempt">;
   readonly history: Pick<History, "get" | "appendDurably">;
@@ -81,7 +81,7 @@ export class Attempt {
     try {
       await this.#attempt();
     } catch (thrown) {
-      // The store or the blobs: the message stays, and comes again when its lease is over.
+      // The store or the kept values: the message stays, and comes again when its lease is over.
       this.#host.log.error("an attempt could not be settled", {
         invocation: this.lease.id,
         error: asVirgaError(thrown),
@@ -329,7 +329,7 @@ export class Attempt {
     const { status, headers, body } = answer;
     if (status === undefined || headers === undefined || body === undefined) return undefined;
     if (body.length <= inlineBytes) return { status, headers, body: base64(body) };
-    return this.#host.blobs.put(once(body)).then(({ digest }) => ({ status, headers, blob: digest }));
+    return this.#host.values.put(once(body)).then(({ digest }) => ({ status, headers, blob: digest }));
   }
 }
 

@@ -17,7 +17,7 @@ import { Recent } from "./recent.ts";
 export interface DispatcherOptions {
   readonly queue: Queue;
   readonly records: Records;
-  readonly blobs: Pick<Blobs, "put">;
+  readonly values: Pick<Blobs, "put">;
   readonly invoker: Pick<EngineInvoker, "attempt">;
   readonly functions: Pick<Functions, "resolve">;
   readonly history: Pick<History, "get" | "appendDurably">;
@@ -39,7 +39,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 /** A queue for each function, so that a slow one's backlog stands in nobody's way. */
 class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
   readonly queue: Queue;
-  readonly blobs: Pick<Blobs, "put">;
+  readonly values: Pick<Blobs, "put">;
   readonly functions: Pick<Functions, "resolve">;
   readonly invoker: Pick<EngineInvoker, "attempt">;
   readonly history: Pick<History, "get" | "appendDurably">;
@@ -74,7 +74,7 @@ class LaneDispatcher implements Dispatcher, LaneHost, AttemptHost {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.queue = options.queue;
-    this.blobs = options.blobs;
+    this.values = options.values;
     this.functions = options.functions;
     this.invoker = options.invoker;
     this.history = options.history;

@@ -24,7 +24,7 @@ export interface WorkflowsOptions {
   readonly journal: Journal;
   readonly records: Records;
   readonly queue: Queue;
-  readonly blobs: Pick<Blobs, "put" | "get">;
+  readonly values: Pick<Blobs, "put" | "get">;
   readonly dispatcher: Pick<Dispatcher, "accept" | "cancel" | "status">;
   readonly clock: Clock;
   readonly identify: () => string;
@@ -81,7 +81,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
   constructor(options: WorkflowsOptions) {
     this.#options = options;
     this.journal = options.journal;
-    this.values = new WorkflowValues(options.blobs);
+    this.values = new WorkflowValues(options.values);
     this.clock = options.clock;
     this.log = options.log;
     this.identify = options.identify;

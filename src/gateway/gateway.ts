@@ -26,6 +26,8 @@ import { passThrough } from "./upgrade.ts";
 export interface GatewayOptions {
   readonly engine: Engine;
   readonly blobs: Blobs;
+  /** Large results. */
+  readonly values: Pick<Blobs, "get">;
   readonly log: Log;
   readonly clock: Clock;
   /** Makes ids of requests. */

@@ -522,7 +522,7 @@ async function platform(
   const dispatcher = createDispatcher({
     queue: severed(store.queue, cut),
     records: severed(store.records, cut),
-    blobs: store.blobs,
+    values: store.blobs,
     invoker: base.invoker,
     functions: base.functions,
     history,

@@ -84,7 +84,7 @@ export class World {
     this.dispatcher = createDispatcher({
       queue,
       records,
-      blobs: createMemoryStore({ clock, chance: this.#chance }).blobs,
+      values: createMemoryStore({ clock, chance: this.#chance }).blobs,
       invoker,
       functions,
       history,

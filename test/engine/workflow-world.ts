@@ -37,7 +37,7 @@ export class WorkflowWorld implements Disposable {
   readonly scripts = new Map<string, Script>();
   /** Idempotency keys that functions were called with, in order. */
   readonly effects: string[] = [];
-  readonly #blobs = createMemoryBlobs(this.clock);
+  readonly #values = createMemoryBlobs(this.clock);
   readonly #folder = mkdtempSync(join(tmpdir(), "virga-workflows-"));
   readonly #chance = seededChance(7);
   #store: SqliteStore | undefined;
@@ -90,7 +90,7 @@ export class WorkflowWorld implements Disposable {
       journal: mortal(store.journal),
       records: mortal(store.records),
       queue: mortal(store.queue),
-      blobs: mortal(this.#blobs),
+      values: mortal(this.#values),
     };
     const identify = createIdentifier(clock, chance);
     const history = createHistory({
@@ -135,7 +135,7 @@ export class WorkflowWorld implements Disposable {
     const { clock } = this;
     const identify = createIdentifier(clock, this.#chance);
     const { dispatcher } = this.life;
-    const ports = { journal, records, queue, blobs: this.#blobs, dispatcher };
+    const ports = { journal, records, queue, values: this.#values, dispatcher };
     return createWorkflows({ ...ports, clock, identify, log: silent, retentionMs: 7 * 86_400_000 });
   }
 

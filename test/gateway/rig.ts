@@ -220,7 +220,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
     journal,
     records,
     queue,
-    blobs,
+    values: blobs,
     // What a run calls is accepted and answered by nobody.
     dispatcher: {
       accept: async ({ id = identify() }) => ({ id, duplicate: false }),
@@ -295,6 +295,7 @@ export async function startRig(options: RigOptions = {}): Promise<Rig> {
   const gateway = createGateway({
     engine,
     blobs,
+    values: blobs,
     log,
     clock,
     identify,

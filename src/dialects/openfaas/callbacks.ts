@@ -10,7 +10,7 @@ import type { Lease, Queue } from "../../ports/queue.ts";
 export interface CallbacksOptions {
   readonly queue: Queue;
   readonly history: Pick<History, "get">;
-  readonly blobs: Pick<Blobs, "get">;
+  readonly values: Pick<Blobs, "get">;
   readonly clock: Clock;
   readonly log: Log;
   /** Where the gateway itself is reached, for addresses that call it `gateway`; undefined while it is not. */
@@ -146,7 +146,7 @@ export class Callbacks {
   async #bodyOf({ body, blob }: NonNullable<Invocation["result"]>): Promise<Buffer> {
     if (blob === undefined) return Buffer.from(body ?? "", "base64");
     const chunks: Uint8Array[] = [];
-    for await (const chunk of (await this.#options.blobs.get(blob)).content) chunks.push(chunk);
+    for await (const chunk of (await this.#options.values.get(blob)).content) chunks.push(chunk);
     return Buffer.concat(chunks);
   }
 

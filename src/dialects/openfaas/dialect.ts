@@ -30,6 +30,8 @@ import { openTemplateStore } from "./stores/template-store.ts";
 export interface OpenFaasOptions {
   readonly records: Records;
   readonly blobs: Blobs;
+  /** Large results. */
+  readonly values: Pick<Blobs, "get">;
   readonly queue: Queue;
   readonly sandbox: Sandbox;
   readonly clock: Clock;
@@ -91,7 +93,7 @@ export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
         callbacks: (callbacks = new Callbacks({
           queue,
           history: engine.history,
-          blobs,
+          values: options.values,
           clock,
           log,
           gateway: () => served,

@@ -132,7 +132,7 @@ export function apiEndpoints(options: GatewayOptions, path: CallPath): Endpoint[
     ...tenantEndpoints(engine.access),
     ...functionEndpoints(engine, metrics, clock),
     ...callEndpoints(engine, path, clock),
-    ...invocationEndpoints(engine, blobs),
+    ...invocationEndpoints(engine, options.values),
     ...workflowEndpoints(engine.workflows),
     ...eventEndpoints({ events: engine.events, clock, requestTimeoutMs }),
     ...belongingEndpoints({ engine, blobs, rates, clock, requestTimeoutMs }),

@@ -12,7 +12,7 @@ const one = `${list}/{id}`;
 const letters = "/v1/namespaces/{namespace}/dead-letters";
 
 /** Records of calls, and asynchronous calls that are under way or were given up. */
-export function invocationEndpoints(engine: Engine, blobs: Blobs): Endpoint[] {
+export function invocationEndpoints(engine: Engine, values: Pick<Blobs, "get">): Endpoint[] {
   const { history, dispatcher } = engine;
 
   return [
@@ -76,7 +76,7 @@ export function invocationEndpoints(engine: Engine, blobs: Blobs): Endpoint[] {
             fix: "ask again when it is settled",
           });
         }
-        return resultOf(invocation, blobs);
+        return resultOf(invocation, values);
       },
     }),
     endpoint({
@@ -142,7 +142,7 @@ function partial(invocation: Invocation): { status: AsyncStatus } {
   return { status: { ...invocation, id, namespace, name, status, attempt, acceptedAt: timings.acceptedAt } };
 }
 
-async function resultOf(invocation: Invocation, blobs: Blobs): Promise<Response> {
+async function resultOf(invocation: Invocation, values: Pick<Blobs, "get">): Promise<Response> {
   const { id, result, error } = invocation;
   const trace: [string, string][] = [["x-virga-invocation", id]];
   if (result === undefined) {
@@ -166,7 +166,7 @@ async function resultOf(invocation: Invocation, blobs: Blobs): Promise<Response>
   if (result.blob === undefined) {
     return new Response(Buffer.from(result.body ?? "", "base64"), { status, headers: pairs });
   }
-  const { content, size } = await blobs.get(result.blob);
+  const { content, size } = await values.get(result.blob);
   pairs.push(["content-length", String(size)]);
   return new Response(ReadableStream.from(content), { status, headers: pairs });
 }

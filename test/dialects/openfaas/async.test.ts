@@ -5,7 +5,8 @@ import { missingClients } from "../../clients/clients.ts";
 import { missingTools } from "../../tools.ts";
 import { Faas } from "./faas.ts";
 import { buildNode, ofImage } from "./node-image.ts";
-import { Receiver, until } from "./receiver.ts";
+import { Receiver } from "./receiver.ts";
+import { until } from "../../until.ts";
 
 const skip = missingClients("faas-cli") || missingTools("bwrap");
 

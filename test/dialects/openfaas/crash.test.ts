@@ -6,7 +6,8 @@ import { missingClients } from "../../clients/clients.ts";
 import { missingTools } from "../../tools.ts";
 import { Faas } from "./faas.ts";
 import { buildNode } from "./node-image.ts";
-import { Receiver, until } from "./receiver.ts";
+import { Receiver } from "./receiver.ts";
+import { until } from "../../until.ts";
 
 const skip = missingClients("faas-cli") || missingTools("bwrap");
 

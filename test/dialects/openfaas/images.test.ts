@@ -6,7 +6,7 @@ import { missingClients } from "../../clients/clients.ts";
 import { missingTools } from "../../tools.ts";
 import { Faas } from "./faas.ts";
 import { ofImage, publishNode } from "./node-image.ts";
-import { until } from "./receiver.ts";
+import { until } from "../../until.ts";
 
 const skip = missingClients("faas-cli") || missingTools("bwrap");
 

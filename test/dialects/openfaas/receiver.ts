@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { setTimeout as pause } from "node:timers/promises";
+import { until } from "../../until.ts";
 
 export interface Received {
   readonly method: string;
@@ -57,16 +57,4 @@ export class Receiver {
     this.#server.closeAllConnections();
     this.#server.close();
   }
-}
-
-export async function until<T>(
-  look: () => T | undefined | false | Promise<T | undefined | false>,
-  complaint: string,
-  withinMs = 30_000,
-): Promise<T> {
-  for (const end = Date.now() + withinMs; Date.now() < end; await pause(50)) {
-    const found = await look();
-    if (found !== undefined && found !== false) return found;
-  }
-  throw new Error(complaint);
 }

@@ -10,7 +10,8 @@ import { removeTree } from "../../removal.ts";
 import { missingTools } from "../../tools.ts";
 import { Faas } from "./faas.ts";
 import { buildNode, ofImage } from "./node-image.ts";
-import { Receiver, until } from "./receiver.ts";
+import { Receiver } from "./receiver.ts";
+import { until } from "../../until.ts";
 
 const skip = missingClients("faas-cli") || missingTools("bwrap");
 
