@@ -26,6 +26,8 @@ export interface AdaptedCall {
 
 export interface PreparedCall {
   readonly body: Uint8Array;
+  /** See `Call.bodySuffices`. */
+  readonly bodySuffices?: boolean;
   /** In place of the request's. Flat: name, value, …; names in lower case. */
   readonly headers: readonly string[];
   /** For the record, over the request's. */

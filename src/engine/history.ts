@@ -129,7 +129,7 @@ class JournalHistory implements InvocationLog {
   async flush(): Promise<void> {
     const failures: unknown[] = [];
     await Promise.all(
-      [...this.#streams.values()].map((stream) => this.#flush(stream).catch((error: unknown) => failures.push(error))),
+      [...this.#streams.values()].map((stream) => this.#drain(stream).catch((error: unknown) => failures.push(error))),
     );
     if (failures.length > 0) throw asVirgaError(failures[0]);
   }
@@ -355,7 +355,11 @@ class JournalHistory implements InvocationLog {
     });
   }
 
-  /** Writes all that waits. What is appended while it writes goes with the next round. */
+  async #drain(stream: Stream): Promise<void> {
+    while (stream.flushing !== undefined || stream.waiting.length > 0) await this.#flush(stream);
+  }
+
+  /** Writes what waits. */
   #flush(stream: Stream): Promise<void> {
     if (stream.flushing !== undefined) return stream.flushing;
     if (stream.waiting.length === 0) return Promise.resolve();
@@ -365,10 +369,12 @@ class JournalHistory implements InvocationLog {
 
   async #write(stream: Stream): Promise<void> {
     try {
-      // Looking and leaving happen in one step, so nothing that is appended can be overlooked.
-      while (stream.waiting.length > 0 && !stream.gone) await this.#writeBatch(stream);
+      // What came meanwhile is worth a write of its own where somebody waits for it, or where it is much.
+      do await this.#writeBatch(stream);
+      while (!stream.gone && (stream.waiters.size > 0 || stream.waiting.length >= flushRecords));
     } finally {
       stream.flushing = undefined;
+      if (stream.waiting.length > 0 && this.#timer === undefined) this.#arm(flushAfterMs);
     }
   }
 

@@ -30,6 +30,7 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
   readonly url: string;
   /** Its dialect may put others in their place. */
   headers: readonly string[];
+  bodySuffices = false;
   body: Uint8Array | undefined;
   readonly attempt: number;
   readonly traceparent: string | undefined;
@@ -201,6 +202,7 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
       if (this.#phase !== running) return;
       this.body = prepared.body;
       this.headers = prepared.headers;
+      this.bodySuffices = prepared.bodySuffices === true;
       const { annotations } = prepared;
       // An object that stands for many calls stays the same one: records write it once.
       if (annotations !== undefined)

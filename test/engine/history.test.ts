@@ -46,6 +46,35 @@ test("a record is there from the moment of its append, in one write with others 
   assert.deepEqual(await again.list("default", { limit: 100 }), records.toReversed());
 });
 
+test("records that come while others are written wait for the next 100 ms, and are not written one by one", async () => {
+  const { clock, journal, identify, open } = setting();
+  let writes = 0;
+  const history = open({
+    async append(...given) {
+      writes++;
+      // As on a disk that takes a turn of the event loop, in which more calls end.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (writes < 50) history.append(invocation(identify()));
+      return await journal.append(...given);
+    },
+  });
+  history.append(invocation(identify()));
+  clock.advance(100);
+  for (let turns = 0; turns < 20; turns++) await settle();
+  const ofRecords = writes;
+  assert.ok(ofRecords <= 2, `${ofRecords} writes`);
+  clock.advance(100);
+  for (let turns = 0; turns < 20; turns++) await settle();
+  assert.ok(writes > ofRecords && writes <= 4, `${writes} writes`);
+
+  const durable = history.appendDurably(invocation(identify()));
+  await settle();
+  const second = history.appendDurably(invocation(identify()));
+  await Promise.all([durable, second]);
+  await history.close();
+  assert.equal((await open().list("default", { limit: 100 })).length >= 4, true);
+});
+
 test("a durable record is in the journal when its promise settles, together with those of the same turn", async () => {
   const { journal, identify, open } = setting();
   const history = open();

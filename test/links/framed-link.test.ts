@@ -110,6 +110,18 @@ function result(status: number, headers: unknown, body = "", ends = false): Buff
   return Buffer.concat([Buffer.from([ends ? 1 : 0]), ...(ends ? [measured] : []), head, json, Buffer.from(body)]);
 }
 
+test("a call whose body suffices says so where the body ends with its frame", async () => {
+  const guest = new HandGuest();
+  const whole = { ...call, bodySuffices: true, body: Buffer.from("in") };
+  guest.link.invoke(whole, new Sink());
+  guest.link.invoke({ ...whole, body: Buffer.alloc(2 ** 20, "x") }, new Sink());
+  await turn();
+  assert.deepEqual(
+    guest.of(frame.invoke).map(({ payload }) => payload[0]),
+    [3, 0],
+  );
+});
+
 test("a call and its answer go over as one frame each", async () => {
   const guest = new HandGuest();
   const sink = new Sink();

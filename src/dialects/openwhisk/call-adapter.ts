@@ -64,6 +64,7 @@ function prepared(found: ResolvedAction, value: string, run: Run, apiKey: string
     `${defaults.isEmpty ? "" : `,"env":${JSON.stringify(defaults.init)}`}}`;
   return {
     body: Buffer.from(text),
+    bodySuffices: true,
     headers: ["content-type", runContentType],
     annotations: annotationsFor(found),
     keepsResult: true,

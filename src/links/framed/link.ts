@@ -3,7 +3,15 @@ import { type ErrorCode, VirgaError, asVirgaError, catalogue } from "../../core/
 import type { LogLine } from "../../core/model.ts";
 import type { Call, CallHandle, CallMeasurement, CallSink, NestedAnswer, NestedCall } from "../../ports/runtime.ts";
 import { type Carrier, FramedCall } from "./call.ts";
-import { flagEnd, frame, initialWindow, maxPayloadBytes, measurementBytes, protocolVersion } from "./protocol.ts";
+import {
+  flagBodySuffices,
+  flagEnd,
+  frame,
+  initialWindow,
+  maxPayloadBytes,
+  measurementBytes,
+  protocolVersion,
+} from "./protocol.ts";
 import { FrameReader, type FrameReceiver, violation } from "./reader.ts";
 import { Streams } from "./streams.ts";
 import { FrameWriter } from "./writer.ts";
@@ -143,7 +151,14 @@ export class FramedLink implements Carrier, FrameReceiver {
       this.writer.headed(frame.invoke, stream, 0, head, nothing, 0);
     } else if (body.length <= firstBodyBytes) {
       framed.spent(body.length);
-      this.writer.headed(frame.invoke, stream, flagEnd, head, body, body.length);
+      this.writer.headed(
+        frame.invoke,
+        stream,
+        call.bodySuffices === true ? flagEnd | flagBodySuffices : flagEnd,
+        head,
+        body,
+        body.length,
+      );
     } else {
       framed.spent(firstBodyBytes);
       this.writer.headed(frame.invoke, stream, 0, head, body, firstBodyBytes);

@@ -77,6 +77,49 @@ export default (request, context) => handlers[new URL(request.url).pathname.slic
 
 const ask = (name: string, call: Parameters<typeof invoke>[1] = {}) => invoke(gallery, { target: `/${name}`, ...call });
 
+test("a handler's entry for texts takes the calls whose body says all", async () => {
+  const instance = await harness.serve({
+    "index.mjs": String.raw`
+      const handle = async (request) => "the web's way: " + (await request.text());
+      const ways = {
+        json: async () => '{"ok":true}',
+        large: async () => JSON.stringify("x".repeat(2 ** 21)),
+        response: async () => new Response("no", { status: 502 }),
+        logs: async () => { console.log("said"); return "{}"; },
+        throws: () => { throw new TypeError("no good"); },
+        rejects: async () => { null.x; },
+        hangs: () => new Promise(() => {}),
+      };
+      handle[Symbol.for("virga.text-entry")] = (text) => ways[text]();
+      export default handle;`,
+  });
+  const say = (text: string, bodySuffices = true) =>
+    begin(instance, { method: "POST", body: Buffer.from(text), bodySuffices });
+  const json = await say("json").done;
+  assert.deepEqual([json.status, json.header("content-type"), json.text], [200, "application/json", '{"ok":true}']);
+  assert.equal((await say("json", false).done).text, "the web's way: json");
+  assert.equal((await say("large").done).bytes.length, 2 ** 21 + 2);
+  const response = await say("response").done;
+  assert.deepEqual([response.status, response.text], [502, "no"]);
+  await invoke(instance, { id: "logging", method: "POST", body: Buffer.from("logs"), bodySuffices: true });
+  assert.deepEqual(
+    harness.logs.filter(({ text }) => text === "said").map(({ invocation }) => invocation),
+    ["logging"],
+  );
+  for (const [way, message] of [
+    ["throws", "no good"],
+    ["rejects", "Cannot read properties of null"],
+  ] as const) {
+    const { error } = await say(way).done;
+    assert.equal(error?.code, "function_error");
+    assert.ok(error.message.includes(message), error.message);
+  }
+  const hanging = say("hangs");
+  hanging.handle.cancel("timeout");
+  assert.equal((await hanging.done).error?.code, "timeout");
+  assert.equal((await say("json").done).text, '{"ok":true}');
+});
+
 test("a returned value becomes an answer by its kind", async () => {
   const of = async (name: string): Promise<unknown[]> => {
     const answer = await ask(name);

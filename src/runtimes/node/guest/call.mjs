@@ -24,6 +24,11 @@ import { bytesHeaders, flatHeaders, isLight, jsonHeaders, noHeaders, textHeaders
 
 /** Open calls by stream. */
 export const calls = new Streams();
+/**
+ * A handler of a dialect may have a second entry under this name, for calls whose body says all there is to know: it is given the
+ * body as text and promises JSON as text, or an answer like any handler's. Nothing of the web's interface is made for them.
+ */
+export const textEntry = Symbol.for("virga.text-entry");
 /** Promises that go on after their answers. */
 export const lingering = new Set();
 /** Calls to other functions that wait for their answers, by stream. */
@@ -45,19 +50,22 @@ export class Call {
   #credit = window;
   #wake;
 
-  constructor(stream, head, first, ended) {
+  /** Of the request: undefined where the handler takes its body's text and nothing else. */
+  body = undefined;
+
+  constructor(stream) {
     this.stream = stream;
-    this.body = new IncomingBody(stream, first, ended);
-    this.request = incoming(this, head[1], head[3], head[4], this.body);
-    this.context = new Context(this, head[0], head[5], head[6], head[7] ?? undefined, head[8] ?? undefined);
     calls.add(this);
   }
 
   /** Runs the handler; called with this call as the current one. */
-  static start(call, handler) {
+  static start(call, handler, head, first, ended) {
+    call.body = new IncomingBody(call.stream, first, ended);
+    const request = incoming(call, head[1], head[3], head[4], call.body);
+    const context = new Context(call, head[0], head[5], head[6], head[7] ?? undefined, head[8] ?? undefined);
     let value;
     try {
-      value = handler(call.request, call.context);
+      value = handler(request, context);
     } catch (error) {
       return call.fail("function_error", error);
     }
@@ -68,6 +76,18 @@ export class Call {
       );
     } else {
       call.answer(value);
+    }
+  }
+
+  /** The same for a handler's entry for texts (`textEntry`). */
+  static startWithText(call, handle, text) {
+    try {
+      handle(text).then(
+        (answer) => call.answerJson(answer),
+        (error) => call.fail("function_error", error),
+      );
+    } catch (error) {
+      call.fail("function_error", error);
     }
   }
 
@@ -83,7 +103,7 @@ export class Call {
     this.#cancelled = timedOut
       ? new DOMException("The call's deadline has passed", "TimeoutError")
       : new DOMException("The caller has left", "AbortError");
-    this.body.fail(this.#cancelled);
+    this.body?.fail(this.#cancelled);
     this.#wake?.();
     // What listens to the signal is the call's own code; without this its log lines would be nobody's.
     if (this.#controller !== undefined) current.run(this, () => this.#controller.abort(this.#cancelled));
@@ -130,6 +150,12 @@ export class Call {
     } catch (error) {
       this.fail("invalid_response", error);
     }
+  }
+
+  /** A string is JSON already. */
+  answerJson(value) {
+    if (typeof value !== "string" || this.#cancelled !== undefined) this.answer(value);
+    else if (!this.over) this.#whole(200, jsonHeaders, value);
   }
 
   fail(code, error) {

@@ -1,6 +1,6 @@
 // What runs inside the sandbox of a node function: waits blank for its code, then serves calls. Imports nothing of the platform's.
 import { bind } from "./context.mjs";
-import { Call, calls, lingering, measure, settleNested, whenIdle } from "./call.mjs";
+import { Call, calls, lingering, measure, settleNested, textEntry, whenIdle } from "./call.mjs";
 import { describe, here, setRoot } from "./errors.mjs";
 import { Headers } from "./headers.mjs";
 import { discard, flush, frame, hold, openLink, sendEmpty, sendText } from "./link.mjs";
@@ -10,7 +10,11 @@ import { rehearsedCalls } from "./rehearsal.mjs";
 import { fetch, Request } from "./request.mjs";
 import { Response } from "./response.mjs";
 
+/** Both flags of an `invoke` frame: the body ends here, and says all there is to know. */
+const wholeAndSufficient = 3;
+
 let handler;
+let handleText;
 let draining = false;
 /** Frames are being read: their answers leave together at the end. */
 let reading = false;
@@ -45,17 +49,22 @@ function onFrame(type, stream, bytes, start, end) {
   reading = true;
   switch (type) {
     case frame.invoke: {
-      const ended = (bytes[start] & 1) === 1;
+      const flags = bytes[start];
       const body = start + 5 + bytes.readUInt32BE(start + 1);
+      const call = new Call(stream);
+      if (flags === wholeAndSufficient && handleText !== undefined) {
+        current.run(call, Call.startWithText, call, handleText, bytes.toString("utf8", body, end));
+        return;
+      }
       const head = JSON.parse(bytes.toString("utf8", start + 5, body));
-      const call = new Call(stream, head, body < end ? Buffer.from(bytes.subarray(body, end)) : undefined, ended);
-      current.run(call, Call.start, call, handler);
+      const first = body < end ? Buffer.from(bytes.subarray(body, end)) : undefined;
+      current.run(call, Call.start, call, handler, head, first, (flags & 1) === 1);
       return;
     }
     case frame.body:
-      return calls.get(stream)?.body.push(Buffer.from(bytes.subarray(start, end)));
+      return calls.get(stream)?.body?.push(Buffer.from(bytes.subarray(start, end)));
     case frame.end:
-      return calls.get(stream)?.body.end();
+      return calls.get(stream)?.body?.end();
     case frame.window:
       return calls.get(stream)?.granted(bytes.readUInt32BE(start));
     case frame.cancel:
@@ -100,6 +109,7 @@ async function specialise(init) {
     process.argv.length = 1;
     process.argv[1] = init.handler;
     handler = await loadHandler(init.directory, init.handler);
+    handleText = handler[textEntry];
   } catch (error) {
     flushPartial(outside);
     const said = describe(error);

@@ -16,18 +16,39 @@ const told = new Map();
 const live = {};
 process.env = withLive(process.env);
 
-export default async function (request, context) {
+export default async function handle(request, context) {
   const text = await request.text();
+  if (request.headers.get("content-type") === runType) return whole(await run(text));
   let value;
   try {
     value = text === "" ? {} : JSON.parse(text);
   } catch (error) {
     return failure(400, `The payload is no JSON: ${error.message}`);
   }
-  if (request.headers.get("content-type") === runType) {
-    tell(value);
-    value = value.value;
-  } else tell({ activation_id: context.id.replaceAll("-", ""), deadline: String(context.deadline) });
+  tell({ activation_id: context.id.replaceAll("-", ""), deadline: String(context.deadline) });
+  return whole(await act(value));
+}
+
+/** The way of nearly all calls: the body of a `/run` request, without anything of the web around it. */
+handle[Symbol.for("virga.text-entry")] = run;
+
+function run(text) {
+  const about = JSON.parse(text);
+  tell(about);
+  return act(about.value);
+}
+
+/** Promises the result as JSON, or the answer that says what is wrong. */
+function act(value) {
+  if (typeof action !== "function") return loadAndAct(value);
+  try {
+    return Promise.resolve(action(value)).then(answer, answerError);
+  } catch (error) {
+    return Promise.resolve(answerError(error));
+  }
+}
+
+async function loadAndAct(value) {
   try {
     // Not before the first call: what is loaded may read its variables at once.
     action ??= load();
@@ -37,11 +58,7 @@ export default async function (request, context) {
     console.error(error);
     return failure(502, `Initialization has failed due to: ${describe(error)}`);
   }
-  try {
-    return answer(await action(value));
-  } catch (error) {
-    return answer({ error: serialised(error) });
-  }
+  return act(value);
 }
 
 function tell(about) {
@@ -203,6 +220,10 @@ function describe(thrown) {
   return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
 }
 
+function answerError(thrown) {
+  return answer({ error: serialised(thrown) });
+}
+
 /** What is no object or list is no result. */
 function answer(result) {
   let text;
@@ -211,16 +232,15 @@ function answer(result) {
   } catch (error) {
     return failure(502, `The action did not produce a valid JSON or JSON Array response: ${describe(error)}`);
   }
-  if (text?.[0] === "{" || text?.[0] === "[") return json(200, text);
+  if (text?.[0] === "{" || text?.[0] === "[") return text;
   return failure(502, `The action did not produce a valid JSON or JSON Array response: ${text ?? typeof result}`);
 }
 
 function failure(status, message) {
-  return json(status, JSON.stringify({ error: message }));
+  return Response.json({ error: message }, { status });
 }
 
-const plain = { headers: { "content-type": "application/json" } };
-
-function json(status, text) {
-  return new Response(text, status === 200 ? plain : { ...plain, status });
+function whole(answered) {
+  if (typeof answered !== "string") return answered;
+  return new Response(answered, { headers: { "content-type": "application/json" } });
 }
