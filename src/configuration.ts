@@ -34,6 +34,8 @@ const schema = z
         instances: count.default(4000),
         /** Processors that busy instances share; by default those of the machine. */
         cpus: z.number().positive().default(availableParallelism()),
+        /** The server and the instances of brief calls are held to processors; false: they run where the kernel wants them. */
+        affinity: z.boolean().default(true),
         /** Claims of namespaces where the machine is full; 1 for one that is not named. */
         weights: z.record(z.string(), z.number().positive()).default({}),
       })

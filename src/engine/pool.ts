@@ -17,6 +17,7 @@ import { FleetIndex, sameProgram } from "./fleet-index.ts";
 import { KeepAlive, type KeptAlive } from "./keep-alive.ts";
 import { type Scaled, Scaler } from "./scaler.ts";
 import { ScalingLog } from "./scaling-log.ts";
+import { ProcessorAffinity } from "./processor-affinity.ts";
 import { Starter, type StarterOptions } from "./starter.ts";
 import { type Nursery, type Prewarm, type StemCell, StemCells } from "./stem-cells.ts";
 import { Trial } from "./trial.ts";
@@ -39,6 +40,8 @@ export interface PoolOptions extends Omit<StarterOptions, "secrets"> {
     readonly weights?: Readonly<Record<string, number>>;
     /** Starts at the same time; twice the processors where absent. */
     readonly starts?: number;
+    /** False: instances run where the kernel wants them. */
+    readonly affinity?: boolean;
   };
   readonly prewarm: readonly Prewarm[];
   readonly callFunction: CallFunction;
@@ -79,6 +82,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
   readonly #scaler: Scaler;
   readonly #keepAlive: KeepAlive;
   readonly #crowd: Crowd;
+  readonly #affinity: ProcessorAffinity | undefined;
   readonly #stops = new Set<Promise<unknown>>();
   /** Instances on their way whose secrets have changed since they were read. */
   readonly #outdated = new Set<string>();
@@ -103,6 +107,9 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     this.#stemCells = new StemCells(this, options.prewarm);
     this.#scaler = new Scaler(this);
     this.#keepAlive = new KeepAlive(this);
+    const { processors } = options.sandbox;
+    this.#affinity =
+      processors && options.budget.affinity !== false ? new ProcessorAffinity(options.clock, processors) : undefined;
     this.#crowd = new Crowd({
       machine: { memoryMb: options.budget.memoryMb, cpus: options.budget.cpus ?? availableParallelism() },
       weights: options.budget.weights ?? {},
@@ -202,6 +209,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     this.draining = true;
     this.#scaler.stop();
     this.#keepAlive.stop();
+    this.#affinity?.close();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     const began = this.clock.monotonic();
     if (!this.#quiet()) {
@@ -578,6 +586,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       void this.#watch(worker, wiring);
       if (worker.capacity === 1) void this.#baseline(worker);
       fleet.enlist(worker);
+      if (worker.state !== "gone") this.#affinity?.add(worker);
       // Its revision was replaced while it started, and nobody has waited for it.
       if (!fleet.serving && fleet.trials === 0 && worker.calls.size === 0) worker.retire(noTraffic);
       if (this.#outdated.has(id)) worker.retire("a secret was changed while it started");
@@ -647,6 +656,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
   #dismiss(worker: Worker): void {
     worker.state = "gone";
     worker.forget();
+    this.#affinity?.remove(worker);
     worker.fleet.dismiss(worker);
     if (worker.fleet.floor > 0) this.hungry(worker.fleet);
     if (this.draining && this.#quiet()) this.#whenQuiet?.();

@@ -48,6 +48,10 @@ export class DeferredInstance implements Instance {
     return this.#current?.upgradeAddress();
   }
 
+  get bindTo(): Instance["bindTo"] {
+    return this.#current?.bindTo;
+  }
+
   async usage(): Promise<ProgramUsage> {
     return this.#current === undefined ? { cpuMicros: 0, memoryBytes: 0, memoryPeakBytes: 0 } : this.#current.usage();
   }

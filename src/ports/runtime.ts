@@ -1,3 +1,4 @@
+import type { Affinity } from "../core/affinity.ts";
 import type { VirgaError } from "../core/errors.ts";
 import type { FunctionConfig, LogLine } from "../core/model.ts";
 import type { ExitReport, Mount, ProgramUsage, Sandbox } from "./sandbox.ts";
@@ -114,6 +115,8 @@ export interface Instance {
   /** A connection of its own to a `$PORT` server for what is no plain request (WebSocket); undefined where there is none. */
   upgradeAddress(): { host: string; port: number } | undefined;
   usage(): Promise<ProgramUsage>;
+  /** See `SandboxedProgram.bindTo`. */
+  bindTo?: ((affinity: Affinity) => void) | undefined;
   /** No new calls; running ones may finish until `graceMs`; then the program ends. */
   stop(graceMs: number): Promise<ExitReport>;
   readonly exited: Promise<ExitReport>;

@@ -1,3 +1,4 @@
+import type { Affinity } from "../core/affinity.ts";
 import type { Network } from "../core/model.ts";
 import type { Duplex, Readable, Writable } from "node:stream";
 
@@ -21,8 +22,18 @@ export interface Sandbox {
   start(spec: SandboxSpec): Promise<SandboxedProgram>;
   /** A quicker way to start many programs of one kind, with the same promises. Absent where this driver has none. */
   zygote?(spec: ZygoteSpec): Zygote;
+  /** Absent where there is only one, or where programs cannot be held to some. */
+  readonly processors?: Processors;
   /** Ends all programs and removes what the driver made on the host. */
   close(): Promise<void>;
+}
+
+/** The processors that this server and its programs may use, where they are more than one. */
+export interface Processors {
+  /** Holds the server's main thread to the one where it is, or frees it. Before programs are bound to it. */
+  holdServer(isHeld: boolean): void;
+  /** The server's main thread since its start: how long it ran, and how long it was ready to and had no processor. */
+  spent(): { readonly ranMs: number; readonly waitedMs: number };
 }
 
 export type Guarantee = "enforced" | "watched" | "absent";
@@ -126,6 +137,8 @@ export interface SandboxedProgram {
   expose(hostDirectory: string): Promise<string>;
   /** The path inside of a mount's target (`process`: the source itself). */
   pathOf(target: string): string;
+  /** Holds its main threads to the server's processor, or frees all of its threads. Absent without control group or `processors`. */
+  bindTo?(affinity: Affinity): void;
   /** Counters of the whole program, its children included, since its start. */
   usage(): Promise<ProgramUsage>;
   /** SIGTERM to the program, SIGKILL to all of it after `graceMs` (0: at once). */

@@ -98,6 +98,11 @@ export class Cgroup {
     return this.#folders;
   }
 
+  /** The file that lists its processes. */
+  get processList(): string {
+    return join(this.#folders[0]!, "cgroup.procs");
+  }
+
   get limitsProcesses(): boolean {
     return this.#hierarchies.controls.processes;
   }

@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import type { Duplex, Readable, Writable } from "node:stream";
+import type { Affinity } from "../../core/affinity.ts";
 import type { ExitReport, ProgramUsage, SandboxedProgram } from "../../ports/sandbox.ts";
 import type { Cgroup } from "./cgroup.ts";
 
@@ -16,6 +17,7 @@ export interface ProgramParts {
   readonly tree: ProcessTree;
   readonly expose: (hostDirectory: string) => Promise<string>;
   readonly pathOf: (target: string) => string;
+  readonly bindTo?: ((affinity: Affinity) => void) | undefined;
   /** Without a control group: ends what is left of it behind its exit. */
   readonly emptied: () => Promise<void>;
   /** Gives back what the driver holds for it. Called once, when no process is left. */
@@ -48,6 +50,7 @@ export class RunningProgram implements SandboxedProgram {
   readonly exited: Promise<ExitReport>;
   readonly pathOf: (target: string) => string;
   readonly expose: (hostDirectory: string) => Promise<string>;
+  readonly bindTo?: (affinity: Affinity) => void;
   readonly #parts: ProgramParts;
   #stopping = false;
   /** Over the memory limit, as the watch saw it. */
@@ -67,6 +70,7 @@ export class RunningProgram implements SandboxedProgram {
     if (parts.stdin !== undefined) this.stdin = parts.stdin;
     this.pathOf = parts.pathOf;
     this.expose = parts.expose;
+    if (parts.bindTo !== undefined) this.bindTo = parts.bindTo;
     this.exited = parts.process.ended.then(([code, signal]) => this.#ended(code, signal));
   }
 

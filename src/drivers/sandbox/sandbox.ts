@@ -110,6 +110,7 @@ function withHome(sandbox: Sandbox, home: string): Sandbox {
     name: sandbox.name,
     enforces: sandbox.enforces,
     start: (spec) => sandbox.start(spec),
+    ...(sandbox.processors !== undefined && { processors: sandbox.processors }),
     ...(sandbox.zygote !== undefined && { zygote: (spec: ZygoteSpec) => sandbox.zygote!(spec) }),
     async close() {
       await sandbox.close();

@@ -1,3 +1,4 @@
+import type { Affinity } from "../../core/affinity.ts";
 import { VirgaError, asVirgaError } from "../../core/errors.ts";
 import type { Call, CallHandle, CallSink, Instance, InstanceEvents, Specialisation } from "../../ports/runtime.ts";
 import type { ExitReport, ProgramUsage, SandboxedProgram } from "../../ports/sandbox.ts";
@@ -32,6 +33,7 @@ export class FramedInstance implements Instance {
   readonly id: string;
   readonly exited: Promise<ExitReport>;
   readonly greeted: Promise<void>;
+  readonly bindTo: ((affinity: Affinity) => void) | undefined;
   readonly #program: SandboxedProgram;
   readonly #link: FramedLink;
   readonly #output: ProgramOutput;
@@ -48,6 +50,7 @@ export class FramedInstance implements Instance {
     if (program.link === undefined) throw new VirgaError("internal", `Program ${id} was started without a link`);
     this.id = id;
     this.#program = program;
+    this.bindTo = program.bindTo;
     this.#memoryMb = options.memoryMb;
     this.#saysOutOfMemory = options.saysOutOfMemory ?? (() => false);
     this.greeted = this.#waitFor("answer", options.startTimeoutMs);

@@ -20,6 +20,7 @@ import type { HostUsers } from "../host-users.ts";
 import { launch, type Shell, startedProcess } from "../launcher.ts";
 import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../process-table.ts";
 import type { Pipes } from "../pipes.ts";
+import { bindingOf, HostProcessors } from "../processors.ts";
 import { RunningProgram } from "../program.ts";
 import { OutOfMemoryWatch, treeUsage, Watch } from "../watch.ts";
 import type { ForkServerSpec } from "./zygote/fork-server.ts";
@@ -69,6 +70,7 @@ export async function openBubblewrap(options: BubblewrapOptions): Promise<Sandbo
 class BubblewrapSandbox implements Sandbox {
   readonly name = "bubblewrap";
   readonly enforces: Enforcement;
+  readonly processors?: HostProcessors;
   readonly #options: BubblewrapOptions & PremisesOptions;
   readonly #abilities: Abilities;
   readonly #system: readonly ViewEntry[];
@@ -112,7 +114,7 @@ class BubblewrapSandbox implements Sandbox {
       ...Object.entries(folders).map(([path, bind]) => ({ bind, path })),
       ...tools,
     ];
-    this.#outbound = findOutbound(options.log);
+    this.#outbound = findOutbound(options.log, () => this.processors?.freeing ?? []);
     const filter = seccompFilter();
     if (filter !== undefined) {
       this.#filterFile = join(home, "seccomp.bpf");
@@ -129,6 +131,8 @@ class BubblewrapSandbox implements Sandbox {
         );
       }
     }
+    const processors = options.cgroups && HostProcessors.find(options.python, options.log);
+    if (processors !== undefined) this.processors = processors;
     this.enforces = enforcement({
       cgroups: options.cgroups?.controls,
       ownUser: options.users !== undefined,
@@ -149,6 +153,7 @@ class BubblewrapSandbox implements Sandbox {
       view: this.#view(this.#system, spec.mounts),
       calls,
       filter,
+      processors: this.processors,
       onStart: (program, { limits }, cgroup) => this.#watchOver(program, limits, cgroup),
     });
     this.#zygotes.push(zygote);
@@ -186,6 +191,7 @@ class BubblewrapSandbox implements Sandbox {
       const child = await launch(
         {
           command: [
+            ...(this.processors?.freeing ?? []),
             "bwrap",
             "--args",
             String(argumentsDescriptor),
@@ -250,6 +256,7 @@ class BubblewrapSandbox implements Sandbox {
         },
         expose: (directory) => premises.expose(directory),
         pathOf: (target) => target,
+        bindTo: bindingOf(cgroup, this.processors),
         emptied: () => goneFrom(first),
         async release() {
           (await outbound)?.close();
@@ -296,6 +303,7 @@ class BubblewrapSandbox implements Sandbox {
     await Promise.all(this.#zygotes.map((zygote) => zygote.close()));
     this.#watch.close();
     this.#memoryWatch.close();
+    this.processors?.close();
     this.#options.cgroups?.close();
   }
 

@@ -11,9 +11,10 @@ export interface Outbound {
  * Gives programs with a network of their own a way out, by `slirp4netns`: TCP and UDP through this server's own network, the host's
  * resolver at `resolver`, the host's loopback at `host`. Undefined where the program is not on this host.
  */
-export function findOutbound(log: Log): OutboundNetworks | undefined {
+/** `before`: what goes in front of its command. */
+export function findOutbound(log: Log, before: () => readonly string[] = () => []): OutboundNetworks | undefined {
   const { status } = spawnSync("slirp4netns", ["--version"], { stdio: "ignore" });
-  return status === 0 ? new OutboundNetworks(log) : undefined;
+  return status === 0 ? new OutboundNetworks(log, before) : undefined;
 }
 
 /** Fixed by slirp4netns. */
@@ -21,11 +22,13 @@ export const outboundAddresses = { host: "10.0.2.2", resolver: "10.0.2.3" } as c
 
 export class OutboundNetworks {
   readonly #log: Log;
+  readonly #before: () => readonly string[];
   /** Reasons that the log has. */
   readonly #said = new Set<string>();
 
-  constructor(log: Log) {
+  constructor(log: Log, before: () => readonly string[]) {
     this.#log = log;
+    this.#before = before;
   }
 
   /**
@@ -34,9 +37,11 @@ export class OutboundNetworks {
    */
   async open(pid: number): Promise<Outbound | undefined> {
     const asRoot = process.getuid?.() === 0;
+    const [program, ...first] = [...this.#before(), "slirp4netns"];
     const child = spawn(
-      "slirp4netns",
+      program,
       [
+        ...first,
         "--configure",
         // What it is sent comes from the program: it keeps nothing that it could be talked into using.
         ...(asRoot ? ["--enable-sandbox", "--enable-seccomp"] : ["--enable-seccomp"]),

@@ -23,6 +23,8 @@ export interface ForkServerOptions {
   readonly calls: { readonly clone: number; readonly pivotRoot: number };
   readonly filter: Buffer | undefined;
   readonly asRoot: boolean;
+  /** In front of its command. */
+  readonly before: readonly string[];
 }
 
 /** One copy, as `guest/virga_zygote/messages.py` takes it. */
@@ -79,7 +81,7 @@ export class ForkServer {
   #why: string | undefined;
 
   /** Resolves when it is there, not yet `ready`. Rejects with `unavailable`. */
-  static async start({ spec, folder, view, calls, filter, asRoot }: ForkServerOptions): Promise<ForkServer> {
+  static async start({ spec, folder, view, calls, filter, asRoot, before }: ForkServerOptions): Promise<ForkServer> {
     const root = join(folder, "root");
     const links = join(folder, "links");
     mkdirSync(folder);
@@ -98,7 +100,8 @@ export class ForkServer {
     try {
       await once(listener.listen(`/proc/self/fd/${descriptor}/link`), "listening");
       const flags = ["-I", "-B", "-X", "utf8", ...(spec.program === undefined ? ["-S"] : [])];
-      const child = spawn(spec.interpreter, [...flags, serverFile], {
+      const [program, ...first] = [...before, spec.interpreter];
+      const child = spawn(program, [...first, ...flags, serverFile], {
         cwd: "/",
         env: { ...spec.environment },
         stdio: ["ignore", "ignore", "pipe", "pipe"],

@@ -8,6 +8,7 @@ import { Premises, type PremisesOptions } from "../premises.ts";
 import type { SystemCalls } from "../system-calls.ts";
 import type { ViewEntry } from "../system-view.ts";
 import type { Cgroup } from "../../cgroup.ts";
+import { bindingOf, type HostProcessors } from "../../processors.ts";
 import { childrenOf, isRunning, type ProcessEntry, readProcess } from "../../process-table.ts";
 import { RunningProgram } from "../../program.ts";
 import { treeUsage } from "../../watch.ts";
@@ -20,6 +21,7 @@ export interface ZygoteOptions extends PremisesOptions {
   readonly calls: Pick<SystemCalls, "clone" | "pivotRoot">;
   readonly filter: Buffer | undefined;
   readonly log: Log;
+  readonly processors: HostProcessors | undefined;
   /** Told of each copy, before anybody else has it. */
   readonly onStart: (program: RunningProgram, spec: ForkSpec, cgroup: Cgroup | undefined) => void;
 }
@@ -116,6 +118,7 @@ export class BubblewrapZygote implements Zygote {
         calls: { clone: calls.clone, pivotRoot: calls.pivotRoot },
         filter,
         asRoot: users !== undefined,
+        before: this.#options.processors?.freeing ?? [],
       });
       await this.#try(server);
       this.#failures = 0;
@@ -227,6 +230,7 @@ export class BubblewrapZygote implements Zygote {
         },
         expose: (directory) => premises.expose(directory),
         pathOf: (target) => target,
+        bindTo: bindingOf(cgroup, this.#options.processors),
         // Waited for by the zygote it is gone, and its namespace with it; without a zygote it is about to go.
         emptied: () => gone(first),
         release: () => premises.release(),

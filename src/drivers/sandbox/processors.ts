@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Affinity } from "../../core/affinity.ts";
+import type { Log } from "../../ports/log.ts";
+import type { Processors } from "../../ports/sandbox.ts";
+import type { Cgroup } from "./cgroup.ts";
+
+/**
+ * Holds threads to processors. Node has no call for it: a Python program of ours does it, which begins with the first order. Where
+ * it may not, or is lost, everything runs where the kernel wants it.
+ */
+export class HostProcessors implements Processors {
+  readonly #allowed: readonly number[];
+  readonly #python: string;
+  readonly #log: Log;
+  #helper: ChildProcess | undefined;
+  #isLost = false;
+  /** The one that the server is held to. */
+  #own: number | undefined;
+
+  private constructor(allowed: readonly number[], python: string, log: Log) {
+    this.#allowed = allowed;
+    this.#python = python;
+    this.#log = log;
+  }
+
+  /** Undefined where there is only one, or where this host cannot hold threads or say how long they wait. */
+  static find(python: string, log: Log): HostProcessors | undefined {
+    if (!existsSync(python) || !existsSync(taskset)) return undefined;
+    try {
+      const allowed = processorsIn(readFileSync("/proc/self/status", "utf8"));
+      readTimes();
+      return allowed.length > 1 ? new HostProcessors(allowed, python, log) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  spent(): { ranMs: number; waitedMs: number } {
+    return readTimes();
+  }
+
+  holdServer(isHeld: boolean): void {
+    this.#own = isHeld ? lastProcessor(this.#allowed) : undefined;
+    this.#order({ processors: isHeld ? [this.#own!] : this.#allowed, threads: "main", pid: process.pid });
+  }
+
+  /** In front of a command: what the server starts while it is held would be held as well. */
+  get freeing(): string[] {
+    return this.#own === undefined ? [] : [taskset, "-c", this.#allowed.join(",")];
+  }
+
+  /** All processes of the group. Their threads for compilation and collection stay free; those that user code makes do not. */
+  bind(group: Cgroup, affinity: Affinity): void {
+    const own = this.#own;
+    if (affinity === "any" || own === undefined)
+      this.#order({ processors: this.#allowed, threads: "all", group: group.processList });
+    else this.#order({ processors: [own], threads: "main", group: group.processList });
+  }
+
+  close(): void {
+    this.#isLost = true;
+    this.#helper?.stdin?.end();
+  }
+
+  #order(order: Order): void {
+    if (this.#isLost) return;
+    this.#helper ??= this.#start();
+    this.#helper.stdin!.write(`${JSON.stringify(order)}\n`);
+  }
+
+  #start(): ChildProcess {
+    const helper = spawn(this.#python, ["-I", "-S", join(import.meta.dirname, "processors.py")], {
+      stdio: ["pipe", "ignore", "pipe"],
+      env: {},
+    });
+    let said = "";
+    helper.stderr.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-2000)));
+    const lost = (reason: string): void => {
+      if (this.#isLost) return;
+      this.#isLost = true;
+      this.#log.warn("instances are not held to processors any more: what sets that has ended", { reason });
+    };
+    helper.stdin.on("error", () => undefined);
+    helper.once("error", (error) => lost(error.message));
+    helper.once("exit", () => lost(said.trim().split("\n").at(-1) ?? ""));
+    helper.unref();
+    for (const stream of [helper.stdin, helper.stderr]) (stream as unknown as { unref(): void }).unref();
+    return helper;
+  }
+}
+
+/** Of util-linux, which every Debian has. */
+const taskset = "/usr/bin/taskset";
+
+/** Of a program in this group. */
+export function bindingOf(
+  group: Cgroup | undefined,
+  processors: HostProcessors | undefined,
+): ((affinity: Affinity) => void) | undefined {
+  if (group === undefined || processors === undefined) return undefined;
+  return (affinity) => processors.bind(group, affinity);
+}
+
+interface Order {
+  readonly processors: readonly number[];
+  readonly threads: "main" | "all";
+  readonly group?: string;
+  readonly pid?: number;
+}
+
+/** The first thread's times, in nanoseconds (https://docs.kernel.org/scheduler/sched-stats.html). */
+function readTimes(): { ranMs: number; waitedMs: number } {
+  const [ran, waited] = readFileSync("/proc/self/schedstat", "latin1").split(" ");
+  return { ranMs: Number(ran) / 1e6, waitedMs: Number(waited) / 1e6 };
+}
+
+/** From a list such as `0-3,8`. */
+function processorsIn(status: string): number[] {
+  const [, list = ""] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status) ?? [];
+  return list.split(",").flatMap((range) => {
+    const [first = "", last = first] = range.split("-");
+    return Array.from({ length: Number(last) - Number(first) + 1 }, (_, index) => Number(first) + index);
+  });
+}
+
+/** Where the server's first thread ran last: field 39 of /proc/PID/stat. */
+function lastProcessor(allowed: readonly number[]): number {
+  const stat = readFileSync("/proc/self/stat", "latin1");
+  const found = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[36]);
+  return allowed.includes(found) ? found : allowed[0]!;
+}

@@ -1,0 +1,132 @@
+import { type Affinity, firstStance, nextStance, type Stance } from "../core/affinity.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Processors } from "../ports/sandbox.ts";
+import type { PoolCall, Worker } from "./worker.ts";
+
+/** Holds the instances of brief calls, and the server, to processors as `core/affinity.ts` says; leaves all others alone. */
+export class ProcessorAffinity {
+  readonly #clock: Clock;
+  readonly #processors: Processors;
+  readonly #seats = new Map<Worker, Seat>();
+  #stance: Stance = firstStance;
+  #isServerHeld = false;
+  #lookedAt = 0;
+  #before = { ranMs: 0, waitedMs: 0 };
+  #timer: Timer | undefined;
+  #closed = false;
+
+  constructor(clock: Clock, processors: Processors) {
+    this.#clock = clock;
+    this.#processors = processors;
+  }
+
+  add(worker: Worker): void {
+    if (worker.instance.bindTo === undefined || this.#closed) return;
+    this.#seats.set(worker, new Seat(worker));
+    if (this.#timer !== undefined) return;
+    this.#lookedAt = this.#clock.monotonic();
+    this.#before = this.#processors.spent();
+    this.#arm(busyLookMs);
+  }
+
+  remove(worker: Worker): void {
+    this.#seats.delete(worker);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    if (this.#isServerHeld) this.#processors.holdServer(false);
+    this.#isServerHeld = false;
+    this.#seats.clear();
+  }
+
+  #arm(delayMs: number): void {
+    this.#timer = this.#clock.after(delayMs, () => this.#look());
+  }
+
+  #look(): void {
+    this.#timer = undefined;
+    const now = this.#clock.monotonic();
+    const elapsedMs = Math.max(1, now - this.#lookedAt);
+    const spent = this.#processors.spent();
+    let briefMicros = 0;
+    let isBusy = false;
+    for (const seat of this.#seats.values()) {
+      briefMicros += seat.look(now);
+      isBusy ||= seat.isBusy;
+    }
+    this.#stance = nextStance(
+      this.#stance,
+      {
+        elapsedMs,
+        serverRanMs: spent.ranMs - this.#before.ranMs,
+        serverWaitedMs: spent.waitedMs - this.#before.waitedMs,
+        briefMs: briefMicros / 1000,
+      },
+      now,
+    );
+    const { affinity } = this.#stance;
+    if ((affinity !== "any") !== this.#isServerHeld) {
+      this.#isServerHeld = !this.#isServerHeld;
+      this.#processors.holdServer(this.#isServerHeld);
+    }
+    for (const seat of this.#seats.values()) if (seat.isBrief) seat.move(affinity);
+    this.#lookedAt = now;
+    this.#before = spent;
+    if (this.#seats.size > 0) this.#arm(isBusy ? busyLookMs : idleLookMs);
+  }
+}
+
+/** One instance, and what was known of it at the last look. */
+class Seat {
+  isBrief = false;
+  isBusy = false;
+  readonly #worker: Worker;
+  #affinity: Affinity = "any";
+  #served: number;
+  #cpuMicros: number;
+  #oldest: PoolCall | undefined;
+  /** Left alone until then. */
+  #freeUntil = 0;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    this.#served = worker.served;
+    this.#cpuMicros = worker.accountedCpuMicros;
+  }
+
+  /** Gives what its calls used of a processor since the last look, where they are brief. */
+  look(now: number): number {
+    const { served, accountedCpuMicros, calls } = this.#worker;
+    const ended = served - this.#served;
+    const cpuMicros = accountedCpuMicros - this.#cpuMicros;
+    const oldest = calls.first;
+    this.isBusy = ended > 0 || oldest !== undefined;
+    const isLong = (oldest !== undefined && oldest === this.#oldest) || (ended > 0 && cpuMicros > ended * briefMicros);
+    if (isLong) {
+      this.isBrief = false;
+      this.#freeUntil = now + longPauseMs;
+      this.move("any");
+    } else if (ended > 0 && now >= this.#freeUntil) {
+      this.isBrief = true;
+    }
+    this.#served = served;
+    this.#cpuMicros = accountedCpuMicros;
+    this.#oldest = oldest;
+    return this.isBrief ? cpuMicros : 0;
+  }
+
+  move(affinity: Affinity): void {
+    if (affinity === this.#affinity) return;
+    this.#affinity = affinity;
+    this.#worker.instance.bindTo?.(affinity);
+  }
+}
+
+const busyLookMs = 50;
+const idleLookMs = 1000;
+/** Processor time of a brief call. */
+const briefMicros = 2000;
+/** How long an instance is left alone that had a call which was not brief, or was open from one look to the next. */
+const longPauseMs = 1000;

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Affinity } from "../../src/core/affinity.ts";
+import { ProcessorAffinity } from "../../src/engine/processor-affinity.ts";
+import type { PoolCall, Worker } from "../../src/engine/worker.ts";
+import { ManualClock } from "./manual-clock.ts";
+
+function setting() {
+  const clock = new ManualClock();
+  const server = { held: [] as boolean[], ranMs: 0, waitedMs: 0 };
+  const affinity = new ProcessorAffinity(clock, {
+    holdServer: (isHeld) => void server.held.push(isHeld),
+    spent: () => ({ ranMs: server.ranMs, waitedMs: server.waitedMs }),
+  });
+  return { clock, server, affinity };
+}
+
+/** An instance whose calls a test ends. */
+class Instance {
+  readonly moves: Affinity[] = [];
+  readonly worker: Worker;
+  readonly #state: { served: number; accountedCpuMicros: number; calls: { first: PoolCall | undefined } };
+
+  constructor() {
+    this.#state = { served: 0, accountedCpuMicros: 0, calls: { first: undefined } };
+    const instance = { bindTo: (to: Affinity) => void this.moves.push(to) };
+    this.worker = Object.assign(this.#state, { instance }) as unknown as Worker;
+  }
+
+  ended(calls: number, cpuMicrosEach: number): void {
+    this.#state.served += calls;
+    this.#state.accountedCpuMicros += calls * cpuMicrosEach;
+    this.#state.calls.first = undefined;
+  }
+
+  begun(): void {
+    this.#state.calls.first = {} as PoolCall;
+  }
+}
+
+test("an instance of brief calls shares the server's processor; one that has not been called does not", async () => {
+  const { clock, server, affinity } = setting();
+  const [called, quiet] = [new Instance(), new Instance()];
+  affinity.add(called.worker);
+  affinity.add(quiet.worker);
+  called.ended(10, 40);
+  await clock.advance(50);
+  assert.deepEqual([server.held, called.moves, quiet.moves], [[true], ["server"], []]);
+  called.ended(10, 40);
+  await clock.advance(50);
+  assert.deepEqual(called.moves, ["server"], "said once");
+});
+
+test("an instance whose call is open from one look to the next is free, and stays so for a second", async () => {
+  const { clock, affinity } = setting();
+  const one = new Instance();
+  affinity.add(one.worker);
+  one.ended(10, 40);
+  await clock.advance(50);
+  one.begun();
+  await clock.advance(50);
+  assert.deepEqual(one.moves, ["server"]);
+  await clock.advance(50);
+  assert.deepEqual(one.moves, ["server", "any"]);
+  for (let passed = 0; passed < 950; passed += 50) {
+    one.ended(5, 40);
+    await clock.advance(50);
+    assert.deepEqual(one.moves, ["server", "any"], `${passed} ms later`);
+  }
+  one.ended(5, 40);
+  await clock.advance(100);
+  assert.deepEqual(one.moves, ["server", "any", "server"]);
+});
+
+test("calls that take their time on the processor are left alone", async () => {
+  const { clock, affinity } = setting();
+  const one = new Instance();
+  affinity.add(one.worker);
+  one.ended(2, 20_000);
+  await clock.advance(50);
+  one.ended(1, 2001);
+  await clock.advance(1000);
+  assert.deepEqual(one.moves, []);
+});
+
+test("a server that is kept waiting sets all free, itself too", async () => {
+  const { clock, server, affinity } = setting();
+  const one = new Instance();
+  affinity.add(one.worker);
+  for (let turn = 0; turn < 8; turn++) {
+    one.ended(100, 100);
+    server.ranMs += 30;
+    server.waitedMs += 20;
+    await clock.advance(50);
+  }
+  assert.deepEqual(
+    [server.held, one.moves],
+    [
+      [true, false],
+      ["server", "any"],
+    ],
+  );
+});
+
+test("what is over is not moved; without instances it does not look, and at its end the server is free", async () => {
+  const { clock, server, affinity } = setting();
+  const [one, other] = [new Instance(), new Instance()];
+  affinity.add(one.worker);
+  one.ended(1, 40);
+  await clock.advance(50);
+  affinity.remove(one.worker);
+  await clock.advance(1000);
+  assert.equal(clock.pending, 0);
+  affinity.add(other.worker);
+  affinity.close();
+  assert.equal(clock.pending, 0);
+  assert.deepEqual([server.held, one.moves, other.moves], [[true, false], ["server"], []]);
+});
