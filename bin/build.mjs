@@ -16,8 +16,8 @@ const compiled = spawnSync(node, [compiler, "-p", join(packageRoot, "tsconfig.bu
 });
 if (compiled.status !== 0) process.exit(compiled.status ?? 1);
 
-// Guests, templates and the programs of built-in images are given to functions as they are; pages to browsers.
-const kept = new Set(["guest", "templates", "images", "ui"]);
+// Guests, templates and the programs of built-in images are given to functions as they are; pages to browsers; helpers are run.
+const kept = new Set(["guest", "helpers", "templates", "images", "ui"]);
 for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
   if (!entry.isDirectory() || !kept.has(entry.name)) continue;
   const folder = join(entry.parentPath, entry.name);

@@ -14,6 +14,8 @@ export interface Evictable<T> {
   readonly memoryMb: number;
   /** See `worthOfKeeping`. */
   readonly worth: number;
+  /** See `inOrderOfPriority`. */
+  readonly priority?: number;
 }
 
 export type Placement<T> =

@@ -71,6 +71,8 @@ export class Fleet {
   lastUsed: number;
   /** Workers with a free slot. A stack: the one used last is used next, so that the others idle out. */
   readonly #open: Worker[] = [];
+  /** Calls of instances that are gone, since it was last without any. */
+  #formerUses = 0;
 
   constructor(revision: Revision, machine: Machine) {
     this.key = `${revision.namespace}/${revision.name}@${revision.number}`;
@@ -176,6 +178,7 @@ export class Fleet {
   dismiss(worker: Worker): void {
     this.shut(worker);
     this.workers.delete(worker);
+    this.#formerUses = this.workers.size === 0 ? 0 : this.#formerUses + worker.served;
     if (this.line.size > 0) this.machine.hungry(this);
   }
 
@@ -208,6 +211,13 @@ export class Fleet {
     let idle = 0;
     for (const worker of this.workers) if (worker.state === "ready" && worker.calls.size === 0) idle++;
     return idle;
+  }
+
+  /** Calls since it was last without any instance. */
+  get uses(): number {
+    let uses = this.#formerUses;
+    for (const worker of this.workers) uses += worker.served;
+    return uses;
   }
 
   /** How many of them there should be at the moment. */

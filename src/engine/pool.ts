@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { VirgaError, asVirgaError } from "../core/errors.ts";
-import { mayBeTaken, reasonToStop, worthOfKeeping } from "../core/keep-alive/worth.ts";
+import { GreedyDualClock, priority } from "../core/keep-alive/greedy-dual.ts";
+import { inOrderOfPriority, mayBeTaken, reasonToStop, worthOfKeeping } from "../core/keep-alive/worth.ts";
 import type { FunctionId, FunctionState, Revision } from "../core/model.ts";
 import { type Evictable, type Placement, place } from "../core/placement.ts";
 import { decideStarts, type ScaleDecision, startBackoffMs, startFailuresToGiveUp } from "../core/scaling/demand.ts";
@@ -83,6 +84,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
   readonly #keepAlive: KeepAlive;
   readonly #crowd: Crowd;
   readonly #affinity: ProcessorAffinity | undefined;
+  readonly #greedyDual = new GreedyDualClock();
   readonly #stops = new Set<Promise<unknown>>();
   /** Instances on their way whose secrets have changed since they were read. */
   readonly #outdated = new Set<string>();
@@ -506,8 +508,13 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       return false;
     }
     for (const item of placement.evict) {
-      if (item instanceof Worker) this.stop(item, `its memory was needed for ${fleet.revision.name}`, 0);
-      else this.#evictCell(item);
+      if (!(item instanceof Worker)) {
+        this.#evictCell(item);
+        continue;
+      }
+      const rank = this.#priorityOf(item);
+      if (rank !== undefined) this.#greedyDual.gone(rank, this.clock.monotonic());
+      this.stop(item, `its memory was needed for ${fleet.revision.name}`, 0);
     }
     return false;
   }
@@ -550,10 +557,18 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
           served: worker.served,
           ageMs: Math.max(0, this.clock.now() - startedAt),
         });
-        all.push({ item: worker, memoryMb: worker.memoryMb, worth });
+        const rank = this.#priorityOf(worker);
+        all.push({ item: worker, memoryMb: worker.memoryMb, worth, ...(rank !== undefined && { priority: rank }) });
       }
     }
-    return all;
+    return inOrderOfPriority(all);
+  }
+
+  /** Of an idle instance under the policy `greedy-dual`. */
+  #priorityOf({ fleet, idleSince, memoryMb, birth }: Worker): number | undefined {
+    if (fleet.revision.config.scaling.keepAlive?.policy !== "greedy-dual") return undefined;
+    const startMs = fleet.typicalStartMs ?? birth.coldStartMs + birth.initMs;
+    return priority(this.#greedyDual.at(idleSince), fleet.uses, { memoryMb, startMs });
   }
 
   async #start(fleet: Fleet, cell: StemCell | undefined, ahead = false): Promise<void> {

@@ -4,7 +4,7 @@ import { serialize } from "node:v8";
 import fc from "fast-check";
 import { forecast } from "../../src/core/keep-alive/arima.ts";
 import { fixedPolicy } from "../../src/core/keep-alive/fixed.ts";
-import { priority } from "../../src/core/keep-alive/greedy-dual.ts";
+import { GreedyDualClock, priority } from "../../src/core/keep-alive/greedy-dual.ts";
 import { hybridPolicy } from "../../src/core/keep-alive/hybrid.ts";
 import { binOf, noIdleTimes, worthwhile } from "../../src/core/keep-alive/idle-times.ts";
 import { learnedPolicy } from "../../src/core/keep-alive/learned.ts";
@@ -232,4 +232,27 @@ test("every policy's state is data of bounded size, and goes on as before when i
     assert.deepEqual(policy.decide(copy, 0, now + hour, cost), plan);
     assert.ok(policy.explain(state, plan).length > 10);
   }
+});
+
+describe("the clock of greedy-dual", () => {
+  test("is the priority of what went last, never goes back, and says what it was", () => {
+    const clock = new GreedyDualClock();
+    assert.equal(clock.at(5), 0);
+    clock.gone(2, 10);
+    clock.gone(1, 20);
+    clock.gone(7, 30);
+    assert.deepEqual(
+      [9, 10, 25, 30, 99].map((time) => clock.at(time)),
+      [0, 2, 2, 7, 7],
+    );
+    assert.equal(priority(clock.at(25), 3, { memoryMb: 128, startMs: 256 }), 2 + 6);
+  });
+
+  test("forgets what was long ago, and still counts forward", () => {
+    const clock = new GreedyDualClock();
+    for (let turn = 1; turn <= 20_000; turn++) clock.gone(turn, turn);
+    assert.equal(clock.at(20_000), 20_000);
+    assert.equal(clock.at(19_000), 19_000);
+    assert.ok(clock.at(1) > 1 && clock.at(1) <= 20_000 - 4096);
+  });
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { reasonToStop, worthOfKeeping } from "../../src/core/keep-alive/worth.ts";
+import { inOrderOfPriority, reasonToStop, worthOfKeeping } from "../../src/core/keep-alive/worth.ts";
 import { place } from "../../src/core/placement.ts";
 
 const machine = {
@@ -62,4 +62,23 @@ test("often used, lately used, slow to start and small is worth more", () => {
   assert.ok(worthOfKeeping({ ...base, idleMs: 0 }) > worth);
   assert.ok(worthOfKeeping({ ...base, startMs: 1000 }) > worth);
   assert.ok(worthOfKeeping({ ...base, memoryMb: 128 }) > worth);
+});
+
+test("instances with priorities stand in their order, on the places that they hold by their worth", () => {
+  const all = [
+    { item: "a", worth: 1, priority: 30 },
+    { item: "b", worth: 5 },
+    { item: "c", worth: 3, priority: 10 },
+    { item: "d", worth: 9, priority: 20 },
+  ];
+  const ordered = inOrderOfPriority(all).sort((a, b) => a.worth - b.worth);
+  assert.deepEqual(
+    ordered.map(({ item, worth }) => [item, worth]),
+    [
+      ["c", 1],
+      ["d", 3],
+      ["b", 5],
+      ["a", 9],
+    ],
+  );
 });

@@ -490,3 +490,36 @@ describe("pool: trial starts", () => {
     await verified;
   });
 });
+
+describe("pool: greedy-dual", () => {
+  test("who is used often stays before others, and grows old against them all the same", async () => {
+    const { runtime, functions, call, clock } = rig({ budget: { memoryMb: 512, instances: 10, starts: 4 } });
+    runtime.startMs = 100;
+    const use = async (name: string): Promise<void> => {
+      const one = call({ name });
+      await clock.advance(150);
+      runtime.running[0]?.answer();
+      await clock.advance(1);
+      assert.equal(one.ended, 1, name);
+    };
+    const isThere = (name: string): boolean => runtime.alive.some(({ code }) => code?.name === name);
+    const scaling = { keepAlive: { policy: "greedy-dual" as const } };
+    const names = ["often", ...Array.from({ length: 8 }, (_, index) => `once-${index}`)];
+    for (const name of names) functions.deploy(revisionOf({ name, scaling }));
+
+    // In uses × start time ÷ memory, which is the same for all: 5 for it, 1, 2, 3 … for those that come and go.
+    for (let times = 0; times < 5; times++) await use("often");
+    for (let index = 0; index < 5; index++) {
+      await use(`once-${index}`);
+      await clock.advance(60_000);
+      assert.ok(isThere("often"), `behind ${index + 1} others`);
+    }
+    for (let index = 5; index < 8; index++) await use(`once-${index}`);
+    assert.ok(!isThere("often"));
+    // From nothing it begins with one use, at the clock of today.
+    await use("often");
+    await use("once-0");
+    await use("once-1");
+    assert.ok(!isThere("often"));
+  });
+});

@@ -18,4 +18,29 @@ export function priority(clock: number, frequency: number, { memoryMb, startMs }
   return clock + (frequency * Math.max(1, startMs)) / Math.max(1, memoryMb);
 }
 
+/** The clock, and what it was when: an instance's priority is of its last use. */
+export class GreedyDualClock {
+  readonly #changes: { readonly at: number; readonly clock: number }[] = [];
+
+  /** The one of this priority has gone. */
+  gone(priority: number, now: number): void {
+    if (priority <= this.at(now)) return;
+    this.#changes.push({ at: now, clock: priority });
+    if (this.#changes.length > 2 * keptChanges) this.#changes.splice(0, keptChanges);
+  }
+
+  /** Before the oldest change that is kept: what it was made to. */
+  at(time: number): number {
+    let [low, high] = [0, this.#changes.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#changes[middle]!.at <= time) low = middle + 1;
+      else high = middle;
+    }
+    if (low > 0) return this.#changes[low - 1]!.clock;
+    return this.#changes.length > keptChanges ? this.#changes[0]!.clock : 0;
+  }
+}
+
+const keptChanges = 4096;
 const forever = { keepMs: Number.POSITIVE_INFINITY, prewarmMs: Number.POSITIVE_INFINITY };

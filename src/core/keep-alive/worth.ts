@@ -26,6 +26,19 @@ export function mayBeTaken(idleMs: number, takerHas: number): boolean {
 /** Longer than any start by far. */
 const freshMs = 1000;
 
+/**
+ * Instances whose policy ranks them itself stand in the order of its priorities, on the places that they hold among all by their
+ * worth: the two are on different scales.
+ */
+export function inOrderOfPriority<T extends { readonly worth: number; readonly priority?: number }>(
+  all: readonly T[],
+): T[] {
+  const ranked = all.filter(({ priority }) => priority !== undefined).sort((a, b) => a.priority! - b.priority!);
+  const places = ranked.map(({ worth }) => worth).sort((a, b) => a - b);
+  const others = all.filter(({ priority }) => priority === undefined);
+  return [...others, ...ranked.map((one, index) => ({ ...one, worth: places[index]! }))];
+}
+
 export interface KeptInstance {
   readonly idleMs: number;
   readonly memoryMb: number;

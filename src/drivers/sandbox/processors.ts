@@ -71,7 +71,7 @@ export class HostProcessors implements Processors {
   }
 
   #start(): ChildProcess {
-    const helper = spawn(this.#python, ["-I", "-S", join(import.meta.dirname, "processors.py")], {
+    const helper = spawn(this.#python, ["-I", "-S", join(import.meta.dirname, "helpers/processors.py")], {
       stdio: ["pipe", "ignore", "pipe"],
       env: {},
     });
