@@ -22,6 +22,8 @@ export class ProcessorAffinity {
 
   add(worker: Worker): void {
     if (worker.instance.bindTo === undefined || this.#closed) return;
+    // Who counts the processors that it may run on, to do as much at a time, must not count one of several.
+    if (worker.fleet.revision.config.limits.cpus > 1) return;
     this.#seats.set(worker, new Seat(worker));
     if (this.#timer !== undefined) return;
     this.#lookedAt = this.#clock.monotonic();

@@ -21,10 +21,11 @@ class Instance {
   readonly worker: Worker;
   readonly #state: { served: number; accountedCpuMicros: number; calls: { first: PoolCall | undefined } };
 
-  constructor() {
+  constructor(cpus = 1) {
     this.#state = { served: 0, accountedCpuMicros: 0, calls: { first: undefined } };
     const instance = { bindTo: (to: Affinity) => void this.moves.push(to) };
-    this.worker = Object.assign(this.#state, { instance }) as unknown as Worker;
+    const fleet = { revision: { config: { limits: { cpus } } } };
+    this.worker = Object.assign(this.#state, { instance, fleet }) as unknown as Worker;
   }
 
   ended(calls: number, cpuMicrosEach: number): void {
@@ -79,6 +80,15 @@ test("calls that take their time on the processor are left alone", async () => {
   one.ended(2, 20_000);
   await clock.advance(50);
   one.ended(1, 2001);
+  await clock.advance(1000);
+  assert.deepEqual(one.moves, []);
+});
+
+test("a function that may use several processors sees them all", async () => {
+  const { clock, affinity } = setting();
+  const one = new Instance(2);
+  affinity.add(one.worker);
+  one.ended(10, 40);
   await clock.advance(1000);
   assert.deepEqual(one.moves, []);
 });

@@ -45,7 +45,7 @@ export function settingsOf(deployment: Deployment, image: Image, defaultMax: num
       ...(limits?.memory ? { memoryMb: watchdogMb + memoryMb(limits.memory, "limits.memory") } : {}),
       ...(limits?.cpu ? { cpus: Math.max(leastCpus, processors(limits.cpu, "limits.cpu")) } : {}),
       // A handler in JavaScript has one thread; a server, or a process for each call, takes what there is.
-      ...(limits?.cpu || image.entry === "express" ? {} : { cpus: Math.min(mostCpus, availableParallelism()) }),
+      ...(limits?.cpu || image.entry === "express" ? {} : { cpus: Math.min(mostCpus, processorsAtStart) }),
       timeoutMs: timeoutOf(environment),
       startTimeoutMs,
       concurrency: inFlight > 0 ? inFlight : isForking ? forksAtOnce : callsAtOnce,
@@ -127,6 +127,8 @@ const forkingModes = new Set(["streaming", "serializing"]);
 const watchdogMb = 80;
 const leastCpus = 0.05;
 /** Without a limit of its own. */
+/** Later this server may be held to one of them. */
+const processorsAtStart = availableParallelism();
 const mostCpus = 4;
 const forksAtOnce = 32;
 const callsAtOnce = 100;
