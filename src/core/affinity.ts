@@ -8,9 +8,8 @@ export type Affinity = "server" | "any";
 /** What was seen since the last look. */
 export interface ProcessorLook {
   readonly elapsedMs: number;
-  /** The server's main thread: how long it ran, and how long it was ready to and had no processor. */
-  readonly serverRanMs: number;
-  readonly serverWaitedMs: number;
+  /** How long the server had something to do: what its event loop did not wait. */
+  readonly serverActiveMs: number;
   /** Processor time of the instances whose calls are brief. */
   readonly briefMs: number;
 }
@@ -24,18 +23,17 @@ export interface Stance {
   readonly patienceMs: number;
 }
 
-export const firstStance: Stance = { affinity: "any", since: 0, until: 0, patienceMs: 1000 };
+export const firstStance: Stance = { affinity: "any", since: 0, until: 0, patienceMs: 500 };
 
 export function nextStance(stance: Stance, look: ProcessorLook, now: number): Stance {
-  const { elapsedMs, serverRanMs, serverWaitedMs, briefMs } = look;
+  const { elapsedMs, serverActiveMs, briefMs } = look;
   if (stance.affinity === "any") {
-    if (now < stance.until || serverRanMs + briefMs > quiet * elapsedMs) return stance;
+    if (now < stance.until || serverActiveMs + briefMs > quiet * elapsedMs) return stance;
     return { ...stance, affinity: "server", since: now };
   }
   if (now - stance.since < settlingMs) return stance;
-  // Where calls come one behind the other it waits for each instance to lie down, but then it rests itself.
-  const neverRests = serverRanMs + serverWaitedMs > restless * elapsedMs;
-  if (!neverRests || serverWaitedMs < someWaiting * elapsedMs) return stance;
+  // Where calls come one behind the other, either the server works or an instance does, however busy the processor is.
+  if (serverActiveMs < restless * elapsedMs) return stance;
   const patienceMs = now - stance.since >= longHoldMs ? firstStance.patienceMs : stance.patienceMs;
   return {
     affinity: "any",
@@ -47,9 +45,9 @@ export function nextStance(stance: Stance, look: ProcessorLook, now: number): St
 
 /** Shares of the time that was looked at. */
 const quiet = 0.97;
-const restless = 0.95;
-const someWaiting = 0.1;
+const restless = 0.93;
 /** What moves disturbs what is looked at. */
 const settlingMs = 150;
-const longHoldMs = 10_000;
+/** Sharing that lasted so long was right while it did: what ended it is new. */
+const longHoldMs = 1000;
 const longestPatienceMs = 16_000;

@@ -11,7 +11,7 @@ export class ProcessorAffinity {
   #stance: Stance = firstStance;
   #isServerHeld = false;
   #lookedAt = 0;
-  #before = { ranMs: 0, waitedMs: 0 };
+  #activeBefore = 0;
   #timer: Timer | undefined;
   #closed = false;
 
@@ -27,7 +27,7 @@ export class ProcessorAffinity {
     this.#seats.set(worker, new Seat(worker));
     if (this.#timer !== undefined) return;
     this.#lookedAt = this.#clock.monotonic();
-    this.#before = this.#processors.spent();
+    this.#activeBefore = this.#processors.serverActiveMs();
     this.#arm(busyLookMs);
   }
 
@@ -51,7 +51,7 @@ export class ProcessorAffinity {
     this.#timer = undefined;
     const now = this.#clock.monotonic();
     const elapsedMs = Math.max(1, now - this.#lookedAt);
-    const spent = this.#processors.spent();
+    const active = this.#processors.serverActiveMs();
     let briefMicros = 0;
     let isBusy = false;
     for (const seat of this.#seats.values()) {
@@ -62,8 +62,7 @@ export class ProcessorAffinity {
       this.#stance,
       {
         elapsedMs,
-        serverRanMs: spent.ranMs - this.#before.ranMs,
-        serverWaitedMs: spent.waitedMs - this.#before.waitedMs,
+        serverActiveMs: active - this.#activeBefore,
         briefMs: briefMicros / 1000,
       },
       now,
@@ -75,7 +74,7 @@ export class ProcessorAffinity {
     }
     for (const seat of this.#seats.values()) if (seat.isBrief) seat.move(affinity);
     this.#lookedAt = now;
-    this.#before = spent;
+    this.#activeBefore = active;
     if (this.#seats.size > 0) this.#arm(isBusy ? busyLookMs : idleLookMs);
   }
 }

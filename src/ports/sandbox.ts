@@ -32,8 +32,8 @@ export interface Sandbox {
 export interface Processors {
   /** Holds the server's main thread to the one where it is, or frees it. Before programs are bound to it. */
   holdServer(isHeld: boolean): void;
-  /** The server's main thread since its start: how long it ran, and how long it was ready to and had no processor. */
-  spent(): { readonly ranMs: number; readonly waitedMs: number };
+  /** How long the server had something to do since its start. */
+  serverActiveMs(): number;
 }
 
 export type Guarantee = "enforced" | "watched" | "absent";

@@ -7,10 +7,10 @@ import { ManualClock } from "./manual-clock.ts";
 
 function setting() {
   const clock = new ManualClock();
-  const server = { held: [] as boolean[], ranMs: 0, waitedMs: 0 };
+  const server = { held: [] as boolean[], activeMs: 0 };
   const affinity = new ProcessorAffinity(clock, {
     holdServer: (isHeld) => void server.held.push(isHeld),
-    spent: () => ({ ranMs: server.ranMs, waitedMs: server.waitedMs }),
+    serverActiveMs: () => server.activeMs,
   });
   return { clock, server, affinity };
 }
@@ -93,14 +93,14 @@ test("a function that may use several processors sees them all", async () => {
   assert.deepEqual(one.moves, []);
 });
 
-test("a server that is kept waiting sets all free, itself too", async () => {
+test("a server that never rests sets all free, itself too", async () => {
   const { clock, server, affinity } = setting();
   const one = new Instance();
   affinity.add(one.worker);
   for (let turn = 0; turn < 8; turn++) {
     one.ended(100, 100);
-    server.ranMs += 30;
-    server.waitedMs += 20;
+    // Still starting, then without rest.
+    server.activeMs += turn === 0 ? 10 : 50;
     await clock.advance(50);
   }
   assert.deepEqual(

@@ -25,20 +25,19 @@ export class HostProcessors implements Processors {
     this.#log = log;
   }
 
-  /** Undefined where there is only one, or where this host cannot hold threads or say how long they wait. */
+  /** Undefined where there is only one, or where this host cannot hold threads. */
   static find(python: string, log: Log): HostProcessors | undefined {
     if (!existsSync(python) || !existsSync(taskset)) return undefined;
     try {
       const allowed = processorsIn(readFileSync("/proc/self/status", "utf8"));
-      readTimes();
       return allowed.length > 1 ? new HostProcessors(allowed, python, log) : undefined;
     } catch {
       return undefined;
     }
   }
 
-  spent(): { ranMs: number; waitedMs: number } {
-    return readTimes();
+  serverActiveMs(): number {
+    return performance.eventLoopUtilization().active;
   }
 
   holdServer(isHeld: boolean): void {
@@ -108,12 +107,6 @@ interface Order {
   readonly threads: "main" | "all";
   readonly group?: string;
   readonly pid?: number;
-}
-
-/** The first thread's times, in nanoseconds (https://docs.kernel.org/scheduler/sched-stats.html). */
-function readTimes(): { ranMs: number; waitedMs: number } {
-  const [ran, waited] = readFileSync("/proc/self/schedstat", "latin1").split(" ");
-  return { ranMs: Number(ran) / 1e6, waitedMs: Number(waited) / 1e6 };
 }
 
 /** From a list such as `0-3,8`. */
