@@ -356,13 +356,13 @@ class JournalHistory implements InvocationLog {
   }
 
   async #drain(stream: Stream): Promise<void> {
-    while (stream.flushing !== undefined || stream.waiting.length > 0) await this.#flush(stream);
+    while (stream.flushing !== undefined || (stream.waiting.length > 0 && !stream.gone)) await this.#flush(stream);
   }
 
   /** Writes what waits. */
   #flush(stream: Stream): Promise<void> {
     if (stream.flushing !== undefined) return stream.flushing;
-    if (stream.waiting.length === 0) return Promise.resolve();
+    if (stream.waiting.length === 0 || stream.gone) return Promise.resolve();
     stream.flushing = this.#write(stream);
     return stream.flushing;
   }
@@ -371,11 +371,15 @@ class JournalHistory implements InvocationLog {
     try {
       // What came meanwhile is worth a write of its own where somebody waits for it, or where it is much.
       do await this.#writeBatch(stream);
-      while (!stream.gone && (stream.waiters.size > 0 || stream.waiting.length >= flushRecords));
+      while (this.#isUrgent(stream));
     } finally {
       stream.flushing = undefined;
       if (stream.waiting.length > 0 && this.#timer === undefined) this.#arm(flushAfterMs);
     }
+  }
+
+  #isUrgent({ gone, waiting, waiters }: Stream): boolean {
+    return !gone && waiting.length > 0 && (waiters.size > 0 || waiting.length >= flushRecords);
   }
 
   async #writeBatch(stream: Stream): Promise<void> {

@@ -38,9 +38,9 @@ export class ProcessorAffinity {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
-    if (this.#isServerHeld) this.#processors.holdServer(false);
-    this.#isServerHeld = false;
+    for (const seat of this.#seats.values()) seat.move("any");
     this.#seats.clear();
+    this.#hold(false);
   }
 
   #arm(delayMs: number): void {
@@ -68,14 +68,20 @@ export class ProcessorAffinity {
       now,
     );
     const { affinity } = this.#stance;
-    if ((affinity !== "any") !== this.#isServerHeld) {
-      this.#isServerHeld = !this.#isServerHeld;
-      this.#processors.holdServer(this.#isServerHeld);
-    }
+    this.#hold(affinity === "server");
     for (const seat of this.#seats.values()) if (seat.isBrief) seat.move(affinity);
     this.#lookedAt = now;
     this.#activeBefore = active;
-    if (this.#seats.size > 0) this.#arm(isBusy ? busyLookMs : idleLookMs);
+    if (this.#seats.size > 0) return this.#arm(isBusy ? busyLookMs : idleLookMs);
+    // Nobody looks any more: no reason to hold it.
+    this.#stance = firstStance;
+    this.#hold(false);
+  }
+
+  #hold(isHeld: boolean): void {
+    if (isHeld === this.#isServerHeld) return;
+    this.#isServerHeld = isHeld;
+    this.#processors.holdServer(isHeld);
   }
 }
 
@@ -88,6 +94,7 @@ class Seat {
   #served: number;
   #cpuMicros: number;
   #oldest: PoolCall | undefined;
+  #busyAt = 0;
   /** Left alone until then. */
   #freeUntil = 0;
 
@@ -105,9 +112,14 @@ class Seat {
     const oldest = calls.first;
     this.isBusy = ended > 0 || oldest !== undefined;
     const isLong = (oldest !== undefined && oldest === this.#oldest) || (ended > 0 && cpuMicros > ended * briefMicros);
+    if (this.isBusy) this.#busyAt = now;
     if (isLong) {
       this.isBrief = false;
       this.#freeUntil = now + longPauseMs;
+      this.move("any");
+    } else if (now - this.#busyAt >= restMs) {
+      // What it does without a call is nobody's to measure: it must not do it where the server is.
+      this.isBrief = false;
       this.move("any");
     } else if (ended > 0 && now >= this.#freeUntil) {
       this.isBrief = true;
@@ -131,3 +143,5 @@ const idleLookMs = 1000;
 const briefMicros = 2000;
 /** How long an instance is left alone that had a call which was not brief, or was open from one look to the next. */
 const longPauseMs = 1000;
+/** How long it stays where it is without a call. */
+const restMs = 1000;

@@ -75,6 +75,31 @@ test("records that come while others are written wait for the next 100 ms, and a
   assert.equal((await open().list("default", { limit: 100 })).length >= 4, true);
 });
 
+test("what is appended to a namespace while it is forgotten is not written, and its writer hears so", async () => {
+  const { journal, identify, open } = setting();
+  let release = (): void => undefined;
+  const history = open({
+    async append(...given) {
+      await new Promise<void>((resolve) => (release = resolve));
+      return await journal.append(...given);
+    },
+  });
+  const first = history.appendDurably(invocation(identify()));
+  await settle();
+  const forgetting = history.forget("default");
+  const late = history.appendDurably(invocation(identify())).catch((error: VirgaError) => error.code);
+  const flushed = history.flush();
+  await settle();
+  release();
+  await flushed;
+  await first;
+  await forgetting;
+  assert.equal(await late, "not_found");
+  await settle();
+  assert.equal((await journal.bounds(recordStream("default"))).last, 0);
+  await history.close();
+});
+
 test("a durable record is in the journal when its promise settles, together with those of the same turn", async () => {
   const { journal, identify, open } = setting();
   const history = open();

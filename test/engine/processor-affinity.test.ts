@@ -93,6 +93,19 @@ test("a function that may use several processors sees them all", async () => {
   assert.deepEqual(one.moves, []);
 });
 
+test("an instance without a call is free after a second: it may be at something that no call tells of", async () => {
+  const { clock, affinity } = setting();
+  const one = new Instance();
+  affinity.add(one.worker);
+  one.ended(10, 40);
+  await clock.advance(50);
+  await clock.advance(2000);
+  assert.deepEqual(one.moves, ["server", "any"]);
+  one.ended(1, 40);
+  await clock.advance(1000);
+  assert.deepEqual(one.moves, ["server", "any", "server"]);
+});
+
 test("a server that never rests sets all free, itself too", async () => {
   const { clock, server, affinity } = setting();
   const one = new Instance();

@@ -21,15 +21,16 @@ export function priority(clock: number, frequency: number, { memoryMb, startMs }
 /** The clock, and what it was when: an instance's priority is of its last use. */
 export class GreedyDualClock {
   readonly #changes: { readonly at: number; readonly clock: number }[] = [];
+  /** Before the oldest change that is kept. */
+  #before = 0;
 
   /** The one of this priority has gone. */
   gone(priority: number, now: number): void {
     if (priority <= this.at(now)) return;
     this.#changes.push({ at: now, clock: priority });
-    if (this.#changes.length > 2 * keptChanges) this.#changes.splice(0, keptChanges);
+    if (this.#changes.length > 2 * keptChanges) this.#before = this.#changes.splice(0, keptChanges).at(-1)!.clock;
   }
 
-  /** Before the oldest change that is kept: what it was made to. */
   at(time: number): number {
     let [low, high] = [0, this.#changes.length];
     while (low < high) {
@@ -37,8 +38,7 @@ export class GreedyDualClock {
       if (this.#changes[middle]!.at <= time) low = middle + 1;
       else high = middle;
     }
-    if (low > 0) return this.#changes[low - 1]!.clock;
-    return this.#changes.length > keptChanges ? this.#changes[0]!.clock : 0;
+    return low > 0 ? this.#changes[low - 1]!.clock : this.#before;
   }
 }
 

@@ -8,7 +8,8 @@ import type { Cgroup } from "./cgroup.ts";
 
 /**
  * Holds threads to processors. Node has no call for it: a Python program of ours does it, which begins with the first order. Where
- * it may not, or is lost, everything runs where the kernel wants it.
+ * it is lost again and again, everything runs where the kernel wants it, but for
+ * programs that were held then.
  */
 export class HostProcessors implements Processors {
   readonly #allowed: readonly number[];
@@ -16,6 +17,7 @@ export class HostProcessors implements Processors {
   readonly #log: Log;
   #helper: ChildProcess | undefined;
   #isLost = false;
+  #losses = 0;
   /** The one that the server is held to. */
   #own: number | undefined;
 
@@ -41,8 +43,8 @@ export class HostProcessors implements Processors {
   }
 
   holdServer(isHeld: boolean): void {
-    this.#own = isHeld ? lastProcessor(this.#allowed) : undefined;
-    this.#order({ processors: isHeld ? [this.#own!] : this.#allowed, threads: "main", pid: process.pid });
+    this.#own = isHeld && !this.#isLost ? lastProcessor(this.#allowed) : undefined;
+    this.#order(this.#ofServer());
   }
 
   /** In front of a command: what the server starts while it is held would be held as well. */
@@ -63,6 +65,11 @@ export class HostProcessors implements Processors {
     this.#helper?.stdin?.end();
   }
 
+  #ofServer(): Order {
+    const processors = this.#own === undefined ? this.#allowed : [this.#own];
+    return { processors, threads: "main", pid: process.pid };
+  }
+
   #order(order: Order): void {
     if (this.#isLost) return;
     this.#helper ??= this.#start();
@@ -77,8 +84,16 @@ export class HostProcessors implements Processors {
     let said = "";
     helper.stderr.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-2000)));
     const lost = (reason: string): void => {
-      if (this.#isLost) return;
+      if (this.#isLost || this.#helper !== helper) return;
+      this.#helper = undefined;
+      // It may have taken an order with it: the one that matters is given again.
+      if (++this.#losses <= mostLosses) return this.#order(this.#ofServer());
       this.#isLost = true;
+      this.#own = undefined;
+      spawn(taskset, ["-cp", this.#allowed.join(","), String(process.pid)], { stdio: "ignore" }).on(
+        "error",
+        () => undefined,
+      );
       this.#log.warn("instances are not held to processors any more: what sets that has ended", { reason });
     };
     helper.stdin.on("error", () => undefined);
@@ -90,6 +105,8 @@ export class HostProcessors implements Processors {
   }
 }
 
+/** Of the helper, before everything is left to the kernel. */
+const mostLosses = 3;
 /** Of util-linux, which every Debian has. */
 const taskset = "/usr/bin/taskset";
 

@@ -64,15 +64,25 @@ describe("what programs run on", { skip }, () => {
     }
   });
 
-  test("without the program that sets it, everything goes on", async () => {
+  test("the program that sets it comes again when it is lost, and once it is lost for good the server is free", async () => {
     const program = await start("sleep 30");
-    const helper = childrenOf(process.pid).find((pid) => readOrEmpty(`/proc/${pid}/cmdline`).includes("processors.py"));
-    assert.ok(helper !== undefined);
-    process.kill(helper, "SIGKILL");
-    await until(() => readOrEmpty(`/proc/${helper}/cmdline`) === "", "it is still there");
-    program.bindTo!("server");
+    const helper = (): number | undefined =>
+      childrenOf(process.pid).find((pid) => readOrEmpty(`/proc/${pid}/cmdline`).includes("processors.py"));
     sandbox.processors!.holdServer(true);
-    sandbox.processors!.holdServer(false);
+    await until(() => allowed(process.pid) !== all, "the server is not held");
+    let known: number | undefined;
+    for (let losses = 0; losses < 3; losses++) {
+      known = await until(() => (helper() !== known ? helper() : undefined), "no other one comes");
+      process.kill(known, "SIGKILL");
+    }
+    known = await until(() => (helper() !== known ? helper() : undefined), "no other one comes");
+    program.bindTo!("server");
+    await until(() => everyThread(program, (list) => list !== all), "it is not held");
+    assert.notEqual(allowed(process.pid), all);
+    process.kill(known, "SIGKILL");
+    await until(() => allowed(process.pid) === all, "the server is not free");
+    program.bindTo!("any");
+    sandbox.processors!.holdServer(true);
     await program.stop(0);
     assert.equal(allowed(process.pid), all);
   });

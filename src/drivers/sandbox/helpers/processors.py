@@ -32,7 +32,7 @@ def main():
             for thread in threads_of(order):
                 try:
                     os.sched_setaffinity(thread, order["processors"])
-                except ProcessLookupError:
+                except (ProcessLookupError, PermissionError):
                     pass
         except FileNotFoundError:
             pass  # The program has ended.
