@@ -599,8 +599,9 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       if (ahead && fleet.line.size === 0) worker.fresh = false;
       this.#startEnded(fleet, id);
       void this.#watch(worker, wiring);
-      if (worker.capacity === 1) void this.#baseline(worker);
       fleet.enlist(worker);
+      // Behind the frame of its first call, whose caller waits.
+      if (worker.capacity === 1) setImmediate(() => void this.#baseline(worker));
       if (worker.state !== "gone") this.#affinity?.add(worker);
       // Its revision was replaced while it started, and nobody has waited for it.
       if (!fleet.serving && fleet.trials === 0 && worker.calls.size === 0) worker.retire(noTraffic);

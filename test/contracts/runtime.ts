@@ -27,6 +27,8 @@ export interface RuntimeSubject {
   readonly broken: Files;
   /** What the refusal of `broken` says. */
   readonly complaint: RegExp;
+  /** Answers with what the code sees of its process, its logs and its temporary files, where instances wait for code. */
+  readonly surroundings?: Files;
 }
 
 export type Files = Readonly<Record<string, string>>;
@@ -81,7 +83,7 @@ export function describeRuntime(
       });
       return directory;
     };
-    const serve = async (files: Files, changes: Partial<FunctionConfig> = {}): Promise<Running> => {
+    const serve = async (files: Files, changes: Partial<FunctionConfig> = {}, background = false): Promise<Running> => {
       const directory = await build(files);
       const config = configured(changes);
       const running = new Running();
@@ -91,6 +93,7 @@ export function describeRuntime(
         sandbox: opened.sandbox,
         limits: config.limits,
         network: config.network,
+        background,
         events: {
           log: (invocation, line) => running.logs.push({ ...line, invocation }),
           callFunction: () => Promise.reject(new VirgaError("not_found", "no other function here")),
@@ -138,6 +141,21 @@ export function describeRuntime(
 
     test("a build whose caller has left is given up", async () => {
       await assert.rejects(build(subject.echo, { signal: AbortSignal.abort() }));
+    });
+
+    test("code sees nothing of what its instance went through while it waited for it", async (t) => {
+      if (subject.surroundings === undefined) return t.skip("its instances do not wait");
+      const seen: string[] = [];
+      for (const background of [false, true, true]) {
+        const running = await serve(subject.surroundings, { environment: { GIVEN: "yes" } }, background);
+        const answer = await running.call();
+        assert.equal(answer.error, undefined, answer.error?.message);
+        assert.match(answer.text, /GIVEN/);
+        assert.deepEqual(running.logs, []);
+        assert.ok(answer.measured!.cpuMicros < 200_000, "the start's time is none of the call's");
+        seen.push(answer.text);
+      }
+      assert.deepEqual(seen.slice(1), [seen[0], seen[0]]);
     });
 
     test("a call's body comes back, byte for byte, many times from one instance", async () => {

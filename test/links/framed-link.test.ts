@@ -31,6 +31,7 @@ class HandGuest {
     this.link = createFramedLink(host, {
       hello() {},
       ready() {},
+      rehearsed() {},
       failed() {},
       log: (invocation, { text, stream }) => this.logs.push({ invocation, text, stream }),
       acknowledged: (invocation) => this.acknowledged.push(invocation),

@@ -16,6 +16,19 @@ const node: RuntimeSubject = {
   large: { "index.mjs": `export default () => new Response("x".repeat(3 * 2 ** 20));` },
   broken: { "index.mjs": "export default () => {\n  return (;\n};" },
   complaint: /index\.mjs:2/,
+  surroundings: {
+    "index.mjs": `
+import { readdirSync } from "node:fs";
+export default (request, { namespace, function: name, revision }) => ({
+  directory: process.cwd() === import.meta.dirname,
+  arguments: process.argv.slice(1),
+  environment: Object.keys(process.env).sort(),
+  globals: Object.getOwnPropertyNames(globalThis).sort(),
+  temporary: readdirSync("/tmp").filter((file) => file.includes("rehearsal")),
+  address: [namespace, name, revision],
+});
+`,
+  },
 };
 
 const python: RuntimeSubject = {
@@ -28,6 +41,24 @@ const python: RuntimeSubject = {
   large: { "handler.py": `def handler(request, context):\n    return b"x" * (3 * 2 ** 20)\n` },
   broken: { "handler.py": "def handler(request, context):\n    return (\n" },
   complaint: /handler\.py:2/,
+  surroundings: {
+    "handler.py": `
+import logging, os, signal, sys, tempfile, threading
+def handler(request, context):
+    here = os.path.dirname(os.path.abspath(__file__))
+    return {
+        "directory": os.getcwd() == here,
+        "path": [place for place in sys.path if "rehearsal" in place or place == here].index(here),
+        "modules": [name for name in sys.modules if name.startswith("rehearsal")],
+        "environment": sorted(set(os.environ) - {"PWD"}),
+        "logging": len(logging.getLogger().handlers),
+        "threads": threading.active_count(),
+        "interrupt": str(signal.getsignal(signal.SIGINT)),
+        "temporary": [name for name in os.listdir(tempfile.gettempdir()) if "rehearsal" in name],
+        "address": [context.namespace, context.function, context.revision],
+    }
+`,
+  },
 };
 
 const stdio: RuntimeSubject = {

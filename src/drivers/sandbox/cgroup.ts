@@ -72,10 +72,15 @@ export class Cgroup {
     this.#isBackground = isBackground;
   }
 
-  /** It is somebody's hurry now. */
+  /** It is somebody's hurry now. Nothing where it has ended. */
   toForeground(): void {
-    if (this.#isBackground) this.#hierarchies.weigh(this.#folders, "ordinary");
+    if (!this.#isBackground) return;
     this.#isBackground = false;
+    try {
+      this.#hierarchies.weigh(this.#folders, "ordinary");
+    } catch (error) {
+      if (!isGoneOrBusy(error)) throw error;
+    }
   }
 
   /**

@@ -20,6 +20,7 @@ import { FrameWriter } from "./writer.ts";
 export interface LinkHandlers {
   hello(program: Hello): void;
   ready(): void;
+  rehearsed(): void;
   failed(failure: LoadFailure): void;
   /** `invocation` is undefined for a line outside of any call. */
   log(invocation: string | undefined, line: LogLine): void;
@@ -168,6 +169,11 @@ export class FramedLink implements Carrier, FrameReceiver {
     return framed;
   }
 
+  rehearse(): void {
+    this.writer.empty(frame.rehearse, 0);
+    this.writer.flush();
+  }
+
   drain(): void {
     this.writer.empty(frame.drain, 0);
     this.writer.flush();
@@ -225,6 +231,8 @@ export class FramedLink implements Carrier, FrameReceiver {
         return this.#hello(bytes, start, end);
       case frame.ready:
         return this.#handlers.ready();
+      case frame.rehearsed:
+        return this.#handlers.rehearsed();
       case frame.failed:
         return this.#handlers.failed(readFailure(object(bytes, start, end)));
       default:

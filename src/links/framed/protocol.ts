@@ -20,6 +20,8 @@ export const frame = {
   call: 16,
   answer: 17,
   refused: 18,
+  rehearse: 19,
+  rehearsed: 20,
 } as const;
 
 /** uint32 payload length, uint8 type, uint32 stream. */

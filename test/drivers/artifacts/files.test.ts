@@ -63,23 +63,27 @@ async function sealed(home: string) {
 
 test("a seal that a power failure tore counts as none: the artifact is rebuilt", async () => {
   for (const torn of ["", '{"digest":"', "\0\0\0\0"]) {
-    const { artifacts, digest, seal, tree } = await sealed(join(folder, String(folders++)));
+    const home = join(folder, String(folders++));
+    const { artifacts, digest, seal, tree } = await sealed(home);
     writeFileSync(seal, torn);
     assert.equal((await artifacts.info(digest)).fileCount, 2);
     assert.deepEqual(await treeOf(await artifacts.locate(digest)), tree);
     writeFileSync(seal, torn);
-    assert.deepEqual(await treeOf(await artifacts.locate(digest)), tree);
+    const reopened = await openIn(home);
+    assert.deepEqual(await treeOf(await reopened.artifacts.locate(digest)), tree);
     assert.equal(JSON.parse(readFileSync(seal, "utf8")).digest, digest);
   }
 });
 
 test("after the machine was started anew a folder is not trusted: its files were never synced", async () => {
-  const { artifacts, digest, seal, tree } = await sealed(join(folder, String(folders++)));
+  const home = join(folder, String(folders++));
+  const { artifacts, digest, seal, tree } = await sealed(home);
   const place = await artifacts.locate(digest);
   makeWritable(place);
   removeTree(join(place, "b"));
   writeFileSync(seal, JSON.stringify({ ...JSON.parse(readFileSync(seal, "utf8")), boot: "an earlier one" }));
-  assert.deepEqual(await treeOf(await artifacts.locate(digest)), tree);
+  const reopened = await openIn(home);
+  assert.deepEqual(await treeOf(await reopened.artifacts.locate(digest)), tree);
 });
 
 test("an artifact whose folder is lost and whose blob is damaged says so, and leaves nothing", async () => {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { chmodSync, readFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync } from "node:fs";
 import { chmod, lstat, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { VirgaError } from "../../../core/errors.ts";
@@ -45,6 +45,8 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
   /** One change at a time to what is sealed under a digest. */
   const turn = createTurns();
   const rebuilding = new Map<string, Promise<string>>();
+  /** Digests whose seal this process has seen: a start need not read it again. */
+  const whole = new Set<string>();
 
   const folderOf = (digest: string): string => {
     if (!isDigest(digest)) throw new VirgaError("not_found", `${digest.slice(0, 80)} names no artifact`);
@@ -91,6 +93,7 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
     const known = await readSeal(digest);
     if (known !== undefined && known.boot === boot && (await isThere(folderOf(digest)))) {
       await writeSeal({ ...known, sealedAt: clock.now() });
+      whole.add(digest);
       await removeTree(folder);
       return known;
     }
@@ -99,6 +102,7 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
     await rename(folder, folderOf(digest));
     await chmod(folderOf(digest), 0o555);
     await writeSeal(seal);
+    whole.add(digest);
     return seal;
   };
 
@@ -120,8 +124,12 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
 
   const locate = async (digest: string): Promise<string> => {
     const folder = folderOf(digest);
+    if (whole.has(digest) && existsSync(folder)) return folder;
     const seal = await readSeal(digest);
-    if (seal?.boot === boot && (await isThere(folder))) return folder;
+    if (seal?.boot === boot && (await isThere(folder))) {
+      whole.add(digest);
+      return folder;
+    }
     const running =
       rebuilding.get(digest) ??
       rebuild(digest)
@@ -176,6 +184,7 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
       // Not in the middle of its removal.
       let seal = isDigest(digest) ? await turn(digest, () => readSeal(digest)) : undefined;
       if (seal === undefined) {
+        whole.delete(digest);
         await locate(digest);
         seal = await readSeal(digest);
       }
@@ -191,6 +200,7 @@ export async function openFileArtifacts({ directory, blobs, clock }: FileArtifac
           const age = clock.now() - ((await readSeal(digest))?.sealedAt ?? 0);
           // Somebody may have come to rely on it meanwhile.
           if (age < olderThanMs || used.has(digest)) return;
+          whole.delete(digest);
           // The seal first: a folder without one does not count.
           await rm(`${folderOf(digest)}.json`, { force: true });
           await removeTree(folderOf(digest));

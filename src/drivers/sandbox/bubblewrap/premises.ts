@@ -58,7 +58,8 @@ export class Premises {
   expose(directory: string): Promise<string> {
     if (this.slot === undefined)
       throw new VirgaError("internal", "the program was started with its code; it can be shown no other");
-    this.cgroup?.toForeground();
+    // Behind the frame that tells it so: the kernel takes its time.
+    setImmediate(() => this.cgroup?.toForeground());
     return this.slot.fill(directory).then(() => codePath);
   }
 

@@ -25,6 +25,8 @@ export const frame = {
   call: 16,
   answer: 17,
   refused: 18,
+  rehearse: 19,
+  rehearsed: 20,
 };
 
 export const window = 2 ** 20;

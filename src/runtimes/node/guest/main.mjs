@@ -6,7 +6,7 @@ import { Headers } from "./headers.mjs";
 import { discard, flush, frame, hold, openLink, sendEmpty, sendText } from "./link.mjs";
 import { loadHandler, LoadError } from "./loader.mjs";
 import { captureOutput, current, flushPartial, outside } from "./output.mjs";
-import { rehearsedCalls } from "./rehearsal.mjs";
+import { rehearsedCalls, rehearsedInit } from "./rehearsal.mjs";
 import { fetch, Request } from "./request.mjs";
 import { Response } from "./response.mjs";
 
@@ -29,7 +29,6 @@ whenIdle(() => {
   if (!reading) flush();
   if (draining && calls.size === 0 && lingering.size === 0) exitOfNode(0);
 });
-await rehearse();
 openLink(
   onFrame,
   () => {
@@ -75,6 +74,9 @@ function onFrame(type, stream, bytes, start, end) {
     case frame.init:
       void specialise(JSON.parse(bytes.toString("utf8", start, end)));
       return;
+    case frame.rehearse:
+      void rehearse();
+      return;
     case frame.drain:
       draining = true;
       if (calls.size === 0 && lingering.size === 0) exitOfNode(0);
@@ -86,30 +88,25 @@ function onFrame(type, stream, bytes, start, end) {
   }
 }
 
-/** See rehearsal.mjs. Nothing of it leaves: the link is not open yet. */
+/** See rehearsal.mjs. */
 async function rehearse() {
-  setRoot(import.meta.dirname);
-  handler = await loadHandler(import.meta.dirname, "rehearsal.mjs");
+  await new Promise(setImmediate); // behind the turn at whose end all leaves
   hold();
+  await load(rehearsedInit);
   for (const payload of rehearsedCalls()) {
     onFrame(frame.invoke, 1, payload, 0, payload.length);
     while (calls.size > 0) await new Promise(setImmediate);
   }
   discard();
   handler = undefined;
+  handleText = undefined;
   reading = false;
+  sendEmpty(frame.rehearsed, 0);
 }
 
 async function specialise(init) {
-  setRoot(init.directory);
-  bind({ namespace: init.namespace, function: init.function, revision: init.revision });
   try {
-    process.chdir(init.directory);
-    Object.assign(process.env, init.environment);
-    process.argv.length = 1;
-    process.argv[1] = init.handler;
-    handler = await loadHandler(init.directory, init.handler);
-    handleText = handler[textEntry];
+    await load(init);
   } catch (error) {
     flushPartial(outside);
     const said = describe(error);
@@ -121,6 +118,17 @@ async function specialise(init) {
   measure(); // what loading took is no call's
   sendText(frame.ready, 0, "{}");
   flush();
+}
+
+async function load(init) {
+  setRoot(init.directory);
+  bind({ namespace: init.namespace, function: init.function, revision: init.revision });
+  process.chdir(init.directory);
+  Object.assign(process.env, init.environment);
+  process.argv.length = 1;
+  process.argv[1] = init.handler;
+  handler = await loadHandler(init.directory, init.handler);
+  handleText = handler[textEntry];
 }
 
 /** By assignment alone: a look at the descriptors, or a new definition, loads Node's own classes first (25 ms). */

@@ -1,11 +1,21 @@
-// A call that nobody made, before the code is there: what V8 compiles and Node loads on first use is then done when a
-// caller waits. The handler does what handlers commonly do.
+// A load and calls that nobody asked for, before the code is there: what V8 compiles and Node loads on first use is then done
+// when a caller waits. The handler does what handlers commonly do.
 export default async (request, context) => {
   const { searchParams } = new URL(request.url);
   const name = searchParams.get("name") ?? request.headers.get("user-agent");
   const body = request.method === "POST" ? await request.json() : {};
   context.log.info("rehearsal", name, context.remainingMs());
   return body.plain ? `plain ${name}` : Response.json({ name, body }, { headers: { "x-rehearsal": "1" } });
+};
+
+/** What an `init` frame would say. */
+export const rehearsedInit = {
+  directory: import.meta.dirname,
+  handler: "rehearsal.mjs",
+  environment: {},
+  namespace: "none",
+  function: "rehearsal",
+  revision: 0,
 };
 
 /** Payloads of `invoke` frames. */

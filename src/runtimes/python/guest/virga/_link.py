@@ -8,7 +8,7 @@ import threading
 import time
 
 HELLO, INIT, READY, FAILED, INVOKE, BODY, END, RESULT, ERROR = range(1, 10)
-CANCEL, WINDOW, LOG, DRAIN, PING, PONG, CALL, ANSWER, REFUSED = range(10, 19)
+CANCEL, WINDOW, LOG, DRAIN, PING, PONG, CALL, ANSWER, REFUSED, REHEARSE, REHEARSED = range(10, 21)
 
 HEAD = struct.Struct(">IBI")
 LENGTH = struct.Struct(">I")
@@ -86,6 +86,5 @@ class Link:
                 at = end
             held = held[at:]
 
-    def forget(self):
-        """In a forked child: the link belongs to the parent alone."""
+    def close(self):
         self._socket.close()

@@ -15,7 +15,7 @@ LONGEST_LINE = 65536
 
 
 class Output:
-    """Takes sys.stdout, sys.stderr and logging over. `running` are the open calls by stream."""
+    """For sys.stdout, sys.stderr and logging, once it takes them over. `running` are the open calls by stream."""
 
     def __init__(self, link, running):
         self._link = link
@@ -24,6 +24,8 @@ class Output:
         self.stderr = _LineStream(self, 2, "<stderr>")
         self._outside = {}
         self._writing = threading.RLock()
+
+    def take_over(self):
         sys.stdout = self.stdout
         sys.stderr = self.stderr
         handler = logging.StreamHandler(self.stderr)
@@ -76,7 +78,7 @@ class Output:
 
     def _in_child(self):
         """A forked child has no link: what it prints goes through the pipes that it inherited."""
-        self._link.forget()
+        self._link.close()
         sys.stdout = open(1, "w", buffering=1, closefd=False)
         sys.stderr = open(2, "w", buffering=1, closefd=False)
 

@@ -15,24 +15,26 @@ from ._call import Call, Cancelled
 from ._context import Context, NestedCalls
 from ._failure import describe
 from ._link import ANSWER, BODY, CANCEL, DRAIN, END, FAILED, HELLO, INIT, INVOKE, LENGTH, PING, PONG, READY, REFUSED
-from ._link import WINDOW, Link
+from ._link import REHEARSE, REHEARSED, WINDOW
 from ._loader import LoadError, load
 from ._meter import Meter
 from ._output import Output, current_call
+from ._rehearsal import PLAIN, rehearse
 from ._request import Request
 from ._response import InvalidResponse, answer_of, chunk_of, content_type_of_chunk
 
+#: In the place of an `init`.
+REHEARSAL = object()
+
 
 class Server:
-    def __init__(self, fd):
-        # A crash in native code tells where on the real stderr, which the platform reads too.
-        faulthandler.enable(file=2)
-        self._link = Link(fd)
+    def __init__(self, link):
+        self.link = link
         self._running = {}
-        self._output = Output(self._link, self._running)
-        self._nested = NestedCalls(self._link)
-        self._inits = queue.SimpleQueue()
-        self._work = queue.SimpleQueue()
+        self._output = Output(self.link, self._running)
+        self._nested = NestedCalls(self.link)
+        self.inits = queue.SimpleQueue()
+        self.work = queue.SimpleQueue()
         self._threads = 1
         self._loop = None
         self._draining = False
@@ -40,18 +42,22 @@ class Server:
 
     def run(self):
         """Until the platform asks to drain. Ends the process where the platform has gone."""
+        # A crash in native code tells where on the real stderr, which the platform reads too.
+        faulthandler.enable(file=2)
+        self._output.take_over()
         threading.Thread(target=self._read, name="virga-link", daemon=True).start()
         gc.freeze()
         hello = {"protocol": 1, "runtime": "python", "version": platform.python_version(), "pid": os.getpid()}
-        self._link.send_json(HELLO, 0, hello)
-        init = self._inits.get()
+        self.link.send_json(HELLO, 0, hello)
+        init = self.inits.get()
+        if init is REHEARSAL:
+            rehearse(Server, PLAIN)
+            self.link.send(REHEARSED, 0)
+            init = self.inits.get()
         if init is None:
             return
-        self._function = init
-        self._concurrency = init["concurrency"]
-        self._root = os.path.abspath(init["directory"])
         try:
-            self._handler, self._is_async = load(self._root, init["handler"], init["environment"])
+            self.load(init)
         except BaseException as error:
             self._output.finish(None)
             failure = describe(error, self._root)
@@ -59,45 +65,53 @@ class Server:
                 failure = {"message": str(error)}
             elif isinstance(error, SystemExit):
                 failure["message"] = "The code ended the program while it was loaded (SystemExit: %s)" % (error,)
-            self._link.send_json(FAILED, 0, failure)
+            self.link.send_json(FAILED, 0, failure)
             os._exit(1)
         Meter.begin()
         if self._is_async:
-            self._mode = "alone" if self._concurrency == 1 else "shared"
             asyncio.run(self._serve_async())
         else:
-            self._mode = "alone" if self._concurrency == 1 else "thread"
-            self._link.send_json(READY, 0, {})
-            self._serve_in_thread()
+            self.link.send_json(READY, 0, {})
+            self.serve()
         self._output.finish(None)
+
+    def load(self, init):
+        self._function = init
+        self._concurrency = init["concurrency"]
+        self._root = os.path.abspath(init["directory"])
+        self._handler, self._is_async = load(self._root, init["handler"], init["environment"])
+        self._mode = "alone" if self._concurrency == 1 else "shared" if self._is_async else "thread"
 
     # The link.
 
     def _read(self):
         try:
-            for kind, stream, payload in self._link.frames():
-                self._take(kind, stream, payload)
+            for kind, stream, payload in self.link.frames():
+                self.take(kind, stream, payload)
         except BaseException:
             os.write(2, ("the instance link broke:\n" + traceback.format_exc()).encode())
             os._exit(1)
         os._exit(0)
 
-    def _take(self, kind, stream, payload):
+    def take(self, kind, stream, payload):
         if kind == INVOKE:
-            self._accept(Call(self._link, stream, payload))
+            self._accept(Call(self.link, stream, payload))
             return
         if kind == ANSWER or kind == REFUSED:
             self._nested.settle(kind, stream, payload)
             return
         if kind == PING:
-            self._link.send(PONG, 0)
+            self.link.send(PONG, 0)
             return
         if kind == INIT:
-            self._inits.put(json.loads(payload))
+            self.inits.put(json.loads(payload))
+            return
+        if kind == REHEARSE:
+            self.inits.put(REHEARSAL)
             return
         if kind == DRAIN:
             self._draining = True
-            self._inits.put(None)
+            self.inits.put(None)
             self._end_if_drained()
             return
         call = self._running.get(stream)
@@ -119,11 +133,11 @@ class Server:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._begin, call)
             return
-        self._work.put(call)
+        self.work.put(call)
         if len(self._running) > self._threads and self._threads < self._concurrency:
             self._threads += 1
             name = "virga-call-%d" % self._threads
-            threading.Thread(target=self._serve_in_thread, name=name, daemon=True).start()
+            threading.Thread(target=self.serve, name=name, daemon=True).start()
 
     def _end_if_drained(self):
         if not self._draining or self._running:
@@ -131,13 +145,13 @@ class Server:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._drained.set)
         for _ in range(self._threads):
-            self._work.put(None)
+            self.work.put(None)
 
     # Plain handlers.
 
-    def _serve_in_thread(self):
+    def serve(self):
         while True:
-            call = self._work.get()
+            call = self.work.get()
             if call is None:
                 return
             token = current_call.set(call)
@@ -188,7 +202,7 @@ class Server:
     async def _serve_async(self):
         self._drained = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._link.send_json(READY, 0, {})
+        self.link.send_json(READY, 0, {})
         if self._draining:
             self._end_if_drained()
         await self._drained.wait()
