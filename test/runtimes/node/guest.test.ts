@@ -64,6 +64,8 @@ const handlers = {
   "fetch-data": async () => { const r = await fetch("data:text/plain,hi"); return { text: await r.text(), is: r instanceof Response, headers: r.headers instanceof Headers }; },
   "pass-on": () => fetch("data:text/css,p{}"),
   inherit: () => { class Own extends Response { get own() { return 1; } } const o = new Own("own"); return new Response(JSON.stringify([o instanceof Own, new Response() instanceof Own, o.own])); },
+  "used-processor": () => { const { user, system } = process.cpuUsage(); return user + system; },
+  spin: () => { const end = performance.now() + 1; while (performance.now() < end); return "spun"; },
   burn: () => { const cpu = () => { const { user, system } = process.cpuUsage(); return user + system; }; const end = cpu() + 40_000; while (cpu() < end); return "burnt"; },
   nested: async (request, context) => { const r = await context.call("other", { method: "PUT", path: "/p?q", json: { n: 1 }, headers: { "X-A": "b" } }); return { status: r.status, ok: r.ok, type: r.headers.get("content-type"), body: await r.json() }; },
   "nested-fails": async (request, context) => { try { await context.call("nowhere"); } catch (error) { return { code: error.code, message: error.message }; } },
@@ -326,6 +328,16 @@ test("a class that extends Response is its own", async () => {
 test("the processor time of a call is measured", async () => {
   const { measured } = await ask("burn");
   assert.ok(measured!.cpuMicros > 30_000, `${measured!.cpuMicros} µs`);
+});
+
+test("calls that end in quick succession are charged with all that they used together", async () => {
+  const used = async (): Promise<number> => Number((await ask("used-processor")).text);
+  await Promise.all(Array.from({ length: 50 }, () => ask("text")));
+  const before = await used();
+  const calls = await Promise.all(Array.from({ length: 400 }, (_, n) => ask(n % 10 === 0 ? "spin" : "text")));
+  const charged = calls.reduce((sum, { measured }) => sum + measured!.cpuMicros, 0);
+  const actual = (await used()) - before;
+  assert.ok(Math.abs(charged - actual) < 0.1 * actual, `${charged} of ${actual} µs`);
 });
 
 test("another function is called through the context", async () => {
