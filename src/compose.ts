@@ -24,7 +24,7 @@ import { userEndpoints } from "./dialects/openwhisk/user-api.ts";
 import { createAccess } from "./engine/access.ts";
 import { createDeployer } from "./engine/deployer.ts";
 import { createDispatcher } from "./engine/dispatcher.ts";
-import type { Access, Deployer, Engine } from "./engine/engine.ts";
+import type { Access, Engine } from "./engine/engine.ts";
 import { createEvents, type EventsEngine } from "./engine/events.ts";
 import { createFunctions } from "./engine/functions.ts";
 import { createHistory } from "./engine/history.ts";
@@ -33,13 +33,14 @@ import { createInvoker, type EngineInvoker } from "./engine/invoker.ts";
 import { createPool, type Pool } from "./engine/pool.ts";
 import { createRoutes } from "./engine/routes.ts";
 import { createSecrets } from "./engine/secrets.ts";
+import { startSweeper } from "./engine/sweeper.ts";
 import { createUsage } from "./engine/usage.ts";
+import { sweepValues } from "./engine/value-sweep.ts";
 import { createWorkflows, type EngineWorkflows } from "./engine/workflows.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { type Listener, openListener } from "./gateway/listener.ts";
 import { ledgerSource, type Metering, meterHistory } from "./gateway/metered-history.ts";
 import type { Blobs } from "./ports/blobs.ts";
-import type { Clock, Timer } from "./ports/clock.ts";
 import type { Log } from "./ports/log.ts";
 import type { Runtime } from "./ports/runtime.ts";
 import type { Sandbox } from "./ports/sandbox.ts";
@@ -280,6 +281,10 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
     protocols: { openwhisk: openwhisk.protocol },
     onEnded: (run) => openwhisk.runEnded(run),
   });
+  async function* namedValues(): AsyncGenerator<string> {
+    yield* invocations.namedValues();
+    yield* workflows.namedValues();
+  }
   const events: EventsEngine = createEvents({
     records,
     journal,
@@ -413,7 +418,17 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
   events.start();
   void workflows.open();
   keepMinimum(engine, pool, log);
-  const sweeper = sweepCode(deployer, clock, log);
+  const sweeper = startSweeper({
+    sweeps: {
+      "old invocation records": () => invocations.sweep(),
+      "old workflow runs": () => workflows.sweep(),
+      // Behind those that name them.
+      "values that nothing names": () => sweepValues({ values: ownValues, named: namedValues, clock, log }),
+      "code that nothing uses": () => deployer.sweep(),
+    },
+    clock,
+    log,
+  });
   log.info("ready", { url, sandbox: sandbox.name, readyMs: Math.round(clock.now() - startedAt) });
 
   return {
@@ -544,9 +559,10 @@ function prepareFolders(
 }
 
 /** Large results and values of workflows, with those that were kept among the code before they had a folder of their own. */
-function withEarlier(values: Blobs, blobs: Pick<Blobs, "get">): Pick<Blobs, "put" | "get"> {
+function withEarlier(values: Blobs, blobs: Pick<Blobs, "get" | "has">): Pick<Blobs, "put" | "get" | "has"> {
   return {
     put: (content, options) => values.put(content, options),
+    has: async (digest) => (await values.has(digest)) || blobs.has(digest),
     async get(digest) {
       try {
         return await values.get(digest);
@@ -588,27 +604,6 @@ function keepMinimum(engine: Engine, pool: Pool, log: Log): void {
   walk().catch((error: unknown) =>
     log.error("functions could not be brought to their minimum of instances", { error }),
   );
-}
-
-/** Removes code that nothing uses: at the start, and each hour. */
-function sweepCode(deployer: Pick<Deployer, "sweep">, clock: Clock, log: Log): { stop(): Promise<void> } {
-  const everyMs = 3_600_000;
-  let timer: Timer | undefined;
-  let isStopped = false;
-  const sweep = async (): Promise<void> => {
-    await deployer
-      .sweep()
-      .catch((error: unknown) => log.error("code that nothing uses could not be removed", { error }));
-    if (!isStopped) timer = clock.after(everyMs, () => void (sweeping = sweep()));
-  };
-  let sweeping = sweep();
-  return {
-    async stop() {
-      isStopped = true;
-      timer?.cancel();
-      await sweeping;
-    },
-  };
 }
 
 /** The token of the last start where it is still good, else a new one. */

@@ -1,10 +1,13 @@
+import { setImmediate as others } from "node:timers/promises";
 import { asVirgaError, VirgaError } from "../core/errors.ts";
 import type { Invocation } from "../core/model.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Journal } from "../ports/journal.ts";
 import type { Log } from "../ports/log.ts";
 import type { FollowedLine, History, HistoryFilter } from "./engine.ts";
+import { everyStream } from "./every-stream.ts";
 import { timeOf } from "./identifier.ts";
+import { valuesNamedIn } from "./named-values.ts";
 import { SegmentIndex } from "./segment-index.ts";
 import {
   acceptedTime,
@@ -34,8 +37,10 @@ export interface InvocationLog extends History {
   onSegment(listener: (namespace: string, sequence: number, invocations: readonly Invocation[]) => void): () => void;
   /** Segments after the number that `through` gives for a namespace are not removed, however old. */
   holdBack(through: (namespace: string) => number): void;
-  /** Removes what retention lets go; runs by itself every hour. */
+  /** Removes what retention lets go. */
   sweep(): Promise<void>;
+  /** Digests of the kept values that records name, any number of times. */
+  namedValues(): AsyncIterable<string>;
   /** Removes all records of a namespace that is being deleted. */
   forget(namespace: string): Promise<void>;
   /** Writes what is left and stops. */
@@ -69,7 +74,6 @@ const waitingRecords = 50_000;
 const retryAfterMs = 1000;
 /** As long as a queue's ids may be. */
 const longestId = 256;
-const sweepEveryMs = 3_600_000;
 
 interface Waiter {
   readonly resolve: () => void;
@@ -102,7 +106,6 @@ class JournalHistory implements InvocationLog {
   >();
   #foldedThrough: (namespace: string) => number = () => Number.POSITIVE_INFINITY;
   #timer: Timer | undefined;
-  #sweeper: Timer | undefined;
   #closed = false;
 
   constructor({ journal, clock, log, retention }: HistoryOptions) {
@@ -110,7 +113,6 @@ class JournalHistory implements InvocationLog {
     this.#clock = clock;
     this.#log = log;
     this.#retention = retention;
-    this.#armSweeper();
   }
 
   append(invocation: Invocation): void {
@@ -246,9 +248,16 @@ class JournalHistory implements InvocationLog {
   }
 
   async sweep(): Promise<void> {
-    for (const name of await this.#journal.streams(recordStreams)) {
-      const stream = this.#stream(name.slice(recordStreams.length));
-      await this.#retire(stream, true);
+    for await (const stream of this.#everyStream()) await this.#retire(stream, true);
+  }
+
+  async *namedValues(): AsyncGenerator<string> {
+    for await (const stream of this.#everyStream()) {
+      for (const sequence of (await this.#index(stream)).withValues()) {
+        const data = await this.#read(stream, sequence);
+        if (data !== undefined) yield* valuesNamedIn(data);
+        await others();
+      }
     }
   }
 
@@ -268,8 +277,13 @@ class JournalHistory implements InvocationLog {
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
-    this.#sweeper?.cancel();
     await this.flush();
+  }
+
+  async *#everyStream(): AsyncGenerator<Stream> {
+    for await (const name of everyStream(this.#journal, recordStreams)) {
+      yield this.#stream(name.slice(recordStreams.length));
+    }
   }
 
   #stream(namespace: string): Stream {
@@ -322,16 +336,6 @@ class JournalHistory implements InvocationLog {
     this.#timer = this.#clock.after(delayMs, () => {
       this.#timer = undefined;
       for (const stream of this.#streams.values()) if (stream.waiting.length > 0) this.#flushBehind(stream);
-    });
-  }
-
-  #armSweeper(): void {
-    this.#sweeper = this.#clock.after(sweepEveryMs, () => {
-      this.sweep()
-        .catch((error: unknown) => this.#log.error("old invocation records could not be removed", { error }))
-        .finally(() => {
-          if (!this.#closed) this.#armSweeper();
-        });
     });
   }
 

@@ -2,7 +2,7 @@ import type { Journal } from "../ports/journal.ts";
 import { readSummary, type SegmentSummary } from "./segment.ts";
 
 /**
- * Where a namespace's records lie: the summaries of all its segments in memory (48 bytes each), by sequence number.
+ * Where a namespace's records lie: the summaries of all its segments in memory (56 bytes each), by sequence number.
  *
  * So that opening need not read every segment, the summaries of each 256 are kept in a stream of their own:
  * its event number k holds those of segments 256·(k−1)+1 to 256·k. What a crash left out is made good from the segments.
@@ -11,13 +11,14 @@ export class SegmentIndex {
   readonly #journal: Journal;
   readonly #stream: string;
   readonly #pages: string;
-  readonly #columns: { readonly [K in keyof SegmentSummary]: number[] } = {
+  readonly #columns: { readonly [K in keyof SegmentSummary]-?: number[] } = {
     min: [],
     max: [],
     count: [],
     names: [],
     statuses: [],
     untimed: [],
+    values: [],
   };
   #first = 1;
   #pagesWritten = 0;
@@ -106,6 +107,11 @@ export class SegmentIndex {
     return found;
   }
 
+  /** Sequence numbers of the segments whose records may name kept values. */
+  withValues(): number[] {
+    return this.#columns.values.flatMap((has, row) => (has === 0 ? [] : this.#first + row));
+  }
+
   /** Forgets the segments before `sequence`. */
   trim(sequence: number): void {
     const rows = Math.min(sequence, this.next) - this.#first;
@@ -136,7 +142,7 @@ export class SegmentIndex {
   /** A segment that is gone by now has an empty row: nobody will ask for it. */
   #row(sequence: number): SegmentSummary {
     const row = sequence - this.#first;
-    const { min, max, count, names, statuses, untimed } = this.#columns;
+    const { min, max, count, names, statuses, untimed, values } = this.#columns;
     return {
       min: min[row] ?? 0,
       max: max[row] ?? 0,
@@ -144,6 +150,7 @@ export class SegmentIndex {
       names: names[row] ?? 0,
       statuses: statuses[row] ?? 0,
       untimed: untimed[row] ?? 0,
+      values: values[row] ?? 0,
     };
   }
 
@@ -155,6 +162,7 @@ export class SegmentIndex {
     columns.names.push(summary.names);
     columns.statuses.push(summary.statuses);
     columns.untimed.push(summary.untimed);
+    columns.values.push(summary.values ?? 1);
     this.#records += summary.count;
   }
 }

@@ -25,6 +25,8 @@ export interface SegmentSummary {
   readonly statuses: number;
   /** 1: some of its ids do not carry their time, so they may be of any. */
   readonly untimed: number;
+  /** 1: some of its results are values kept beside the records. Segments of earlier versions do not say. */
+  readonly values?: number;
 }
 
 /** A journal event holds 16 MiB; large segments make single lookups dear. */
@@ -134,6 +136,7 @@ class Draft {
   #names = 0;
   #statuses = 0;
   #untimed = 0;
+  #values = 0;
 
   takes(at: number): boolean {
     if (this.#lines.length === 0) return true;
@@ -146,6 +149,7 @@ class Draft {
     this.#names |= nameBit(invocation.name);
     this.#statuses |= statusBit(invocation.status);
     if (!timed) this.#untimed = 1;
+    if (invocation.result?.blob !== undefined) this.#values = 1;
     const whole = this.#writer.line(invocation);
     const line = whole.length <= segmentBytes ? whole : this.#writer.line(fitted(invocation));
     this.#length += line.length;
@@ -161,6 +165,7 @@ class Draft {
       names: this.#names,
       statuses: this.#statuses,
       untimed: this.#untimed,
+      values: this.#values,
     };
     const description: Description = { ...summary, frames: this.#writer.frames };
     const data = Buffer.from(`${JSON.stringify(description)}\n${this.#lines.join("\n")}`);

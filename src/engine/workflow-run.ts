@@ -7,6 +7,7 @@ import { fold, isNews, openTasks, type RunState, type Task } from "../core/workf
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Journal, JournalEvent } from "../ports/journal.ts";
 import type { Log } from "../ports/log.ts";
+import { namesValue } from "./named-values.ts";
 import type { WorkflowValues } from "./workflow-values.ts";
 
 /** What a run needs of the workflows. All of it may be done twice with the same `ref`. */
@@ -41,6 +42,8 @@ export class WorkflowRun {
   readonly namespace: string;
   readonly id: string;
   readonly stream: string;
+  /** Whether its journal names kept values. To be relied on where its state is known. */
+  namesValues = false;
   readonly #host: RunHost;
   #state: RunState | undefined;
   #inbox: Submitted[] = [];
@@ -156,11 +159,9 @@ export class WorkflowRun {
       state = await this.#decided(state, events);
       if (events.length > 0) {
         try {
-          await this.#host.journal.append(
-            this.stream,
-            events.map((event) => encode(event)),
-            { expect },
-          );
+          const encoded = events.map((event) => encode(event));
+          this.#noteValues(encoded);
+          await this.#host.journal.append(this.stream, encoded, { expect });
         } catch (thrown) {
           if (asVirgaError(thrown).code !== "conflict") throw thrown;
           // Another owner was faster, or this one did not hear that its own write had succeeded.
@@ -228,6 +229,10 @@ export class WorkflowRun {
         return [{ ...started, at, input, generation: started.generation + 1 }];
       }
     }
+  }
+
+  #noteValues(events: readonly { readonly data: Uint8Array }[]): void {
+    this.namesValues ||= events.some(({ data }) => namesValue(data));
   }
 
   /** Undefined where it is too large. */
@@ -324,6 +329,7 @@ export class WorkflowRun {
     for (;;) {
       const page = await this.#host.journal.read(this.stream, next, readEvents);
       if (page.length === 0) return state;
+      this.#noteValues(page);
       state = fold(
         state,
         page.map((event) => decode(event)),

@@ -7,9 +7,9 @@ import type { Blobs } from "../ports/blobs.ts";
 
 /** Inputs and outputs between the journal, the blobs beside it, and the calls. */
 export class WorkflowValues {
-  readonly #blobs: Pick<Blobs, "put" | "get">;
+  readonly #blobs: Pick<Blobs, "put" | "get" | "has">;
 
-  constructor(blobs: Pick<Blobs, "put" | "get">) {
+  constructor(blobs: Pick<Blobs, "put" | "get" | "has">) {
     this.#blobs = blobs;
   }
 
@@ -63,6 +63,8 @@ export class WorkflowValues {
   async #answer(headers: readonly string[], body: string | undefined, blob: string | undefined): Promise<Value> {
     const type = typeOf(headers);
     if (blob !== undefined) {
+      // Renewed: the run relies on it from now on, and its record may go before the run has written that down.
+      await this.#blobs.has(blob);
       const { size } = await this.#blobs.get(blob);
       return { blob, bytes: size, as: type.includes("json") ? "json" : type.startsWith("text/") ? "text" : "bytes" };
     }

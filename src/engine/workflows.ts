@@ -8,13 +8,15 @@ import { type Workflow, type WorkflowDefinition, workflowLimits } from "../core/
 import type { Outcome, StartedEvent, Value } from "../core/workflow/event.ts";
 import { openTasks, type RunState, type Task } from "../core/workflow/state.ts";
 import type { Blobs } from "../ports/blobs.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { Journal } from "../ports/journal.ts";
 import type { Log } from "../ports/log.ts";
 import type { Queue } from "../ports/queue.ts";
 import type { RecordEntry, Records } from "../ports/records.ts";
 import type { Dispatcher, RunSummary, RunView, SequencedEvent, StartRun, Workflows } from "./engine.ts";
+import { everyStream } from "./every-stream.ts";
 import { timeOf } from "./identifier.ts";
+import { valuesNamedInStream } from "./named-values.ts";
 import { decode, runStream, runStreams, type RunHost, WorkflowRun } from "./workflow-run.ts";
 import { type Due, WorkflowTimers } from "./workflow-timers.ts";
 import { failureOf, timingsOf, WorkflowValues } from "./workflow-values.ts";
@@ -24,7 +26,7 @@ export interface WorkflowsOptions {
   readonly journal: Journal;
   readonly records: Records;
   readonly queue: Queue;
-  readonly values: Pick<Blobs, "put" | "get">;
+  readonly values: Pick<Blobs, "put" | "get" | "has">;
   readonly dispatcher: Pick<Dispatcher, "accept" | "cancel" | "status">;
   readonly clock: Clock;
   readonly identify: () => string;
@@ -45,8 +47,10 @@ export interface EngineWorkflows extends Workflows {
   settled(record: Invocation): Promise<void> | undefined;
   /** Removes all that a namespace has of workflows. */
   forget(namespace: string): Promise<void>;
-  /** Deletes the histories of runs whose retention is over; runs by itself every hour. */
+  /** Deletes the histories of runs whose retention is over. */
   sweep(): Promise<void>;
+  /** Digests of the kept values that histories of runs name, any number of times. */
+  namedValues(): AsyncIterable<string>;
   /** Takes up the runs that are open. */
   open(): Promise<void>;
   /** Begins nothing any more; what happens to runs still comes into their journals. */
@@ -71,7 +75,6 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
   readonly #runs = new Map<string, WorkflowRun>();
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #startedAt: number;
-  #sweeper: Timer | undefined;
   /** The runs that were open at the start are in `#runs`. */
   #takenUp: Promise<void> | undefined;
   /** An open run may be missing in `#runs`. */
@@ -163,14 +166,15 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
     const prefix = summaryPrefix(namespace);
     let after = filter.after === undefined ? undefined : prefix + mirrored(filter.after);
     for (;;) {
-      const page: RecordEntry<RunSummary>[] = await this.#options.records.list<RunSummary>(prefix, {
+      const page: RecordEntry<KeptSummary>[] = await this.#options.records.list<KeptSummary>(prefix, {
         limit: listed,
         ...(after === undefined ? {} : { after }),
       });
       for (const { value } of page) {
+        const { namesValues: _, ...summary } = value;
         if (filter.workflow !== undefined && value.workflow !== filter.workflow) continue;
         if (filter.status !== undefined && value.status !== filter.status) continue;
-        if (found.push(value) === filter.limit) return found;
+        if (found.push(summary) === filter.limit) return found;
       }
       after = page.at(-1)?.key;
       if (page.length < listed) return found;
@@ -235,7 +239,6 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
   }
 
   async open(): Promise<void> {
-    this.#armSweeper();
     try {
       await this.#timers.start();
       this.#takenUp = this.#takeUp();
@@ -250,7 +253,6 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
 
   async close(): Promise<void> {
     this.closed = true;
-    this.#sweeper?.cancel();
     for (const run of this.#runs.values()) run.close();
     for (const waiters of this.#waiters.values()) for (const resolve of waiters) resolve();
     await this.#timers.stop();
@@ -327,7 +329,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
           : { ok: false, error: error ?? { code: status, message: `the run ${status}` } };
       await this.#run(namespace, parent).submit({ kind: "settled", at: this.clock.now(), ref, outcome });
     }
-    const summary: RunSummary = {
+    const summary: KeptSummary = {
       namespace,
       id,
       workflow: started.workflow,
@@ -337,6 +339,7 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
       endedAt,
       ...(started.parent === undefined ? {} : { parent: started.parent.run }),
       ...(error === undefined ? {} : { error }),
+      namesValues: run.namesValues,
     };
     await this.#options.records.batch([
       { put: summaryKey(namespace, id), value: summary, ttlMs: this.#options.retentionMs },
@@ -390,14 +393,14 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
         if (page.length < listed) break;
       }
     }
-    for (const stream of await this.journal.streams(`${runStreams}${namespace}/`))
+    for await (const stream of everyStream(this.journal, `${runStreams}${namespace}/`))
       await this.journal.deleteStream(stream);
   }
 
   async sweep(): Promise<void> {
     const { records } = this.#options;
     const before = this.clock.now() - this.#options.retentionMs;
-    for (const stream of await this.journal.streams(runStreams)) {
+    for await (const stream of everyStream(this.journal, runStreams)) {
       const [namespace = "", id = ""] = stream.slice(runStreams.length).split("/");
       if ((timeOf(id) ?? 0) > before) continue;
       if ((await records.get(summaryKey(namespace, id))) !== undefined) continue;
@@ -407,17 +410,12 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
     }
   }
 
-  #armSweeper(): void {
-    this.#sweeper?.cancel();
-    this.#sweeper = this.clock.after(sweepEveryMs, () => {
-      this.sweep()
-        .catch((error: unknown) =>
-          this.log.error("old workflow runs could not be removed", { error: asVirgaError(error) }),
-        )
-        .finally(() => {
-          if (!this.closed) this.#armSweeper();
-        });
-    });
+  async *namedValues(): AsyncGenerator<string> {
+    for await (const stream of everyStream(this.journal, runStreams)) {
+      const [namespace = "", id = ""] = stream.slice(runStreams.length).split("/");
+      const summary = await this.#options.records.get<KeptSummary>(summaryKey(namespace, id));
+      if (summary?.value.namesValues !== false) yield* valuesNamedInStream(this.journal, stream);
+    }
   }
 
   // Starting.
@@ -615,6 +613,12 @@ class JournaledWorkflows implements EngineWorkflows, RunHost {
   }
 }
 
+/** `workflow-runs/NAMESPACE/ID`. */
+interface KeptSummary extends RunSummary {
+  /** Of a run that is over: whether its history names kept values. Those of earlier versions do not say. */
+  readonly namesValues?: boolean;
+}
+
 function unknownRun(namespace: string, id: string): VirgaError {
   return new VirgaError("not_found", `there is no workflow run ${id} in namespace ${namespace}`, {
     fix: "runs are kept for a while only; list them with: virga workflow runs",
@@ -658,7 +662,6 @@ function deadlineOf(id: string): string {
 
 /** As the API promises for idempotency keys. */
 const rememberKeysMs = 24 * 3_600_000;
-const sweepEveryMs = 3_600_000;
 const troubleMs = 1000;
 const listed = 500;
 const takenUpAtOnce = 50;

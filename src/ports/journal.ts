@@ -25,7 +25,7 @@ export interface Journal {
   /** Removes events below sequence `before`, or with `at` < `olderThan`; resolves to how many. */
   trim(stream: string, limit: { before?: number; olderThan?: number }): Promise<number>;
   /** Names of the streams that have ever been given an event and not been deleted, by prefix, sorted by UTF-8 bytes. */
-  streams(prefix: string): Promise<string[]>;
+  streams(prefix: string, options?: { after?: string; limit?: number }): Promise<string[]>;
   deleteStream(stream: string): Promise<void>;
 }
 

@@ -147,6 +147,11 @@ export function describeJournal(name: string, open: OpenDriver<Journal>): void {
     assert.deepEqual(await port.streams("p/"), ["p/a", "p/b", "p/～", "p/😀"]);
     assert.deepEqual(await port.streams(""), ["p", "p/a", "p/b", "p/～", "p/😀", "q"]);
     assert.deepEqual(await port.streams("x"), []);
+    assert.deepEqual(await port.streams("p/", { limit: 2 }), ["p/a", "p/b"]);
+    assert.deepEqual(await port.streams("p/", { after: "p/b", limit: 1 }), ["p/～"]);
+    assert.deepEqual(await port.streams("p/", { after: "p/c" }), ["p/～", "p/😀"]);
+    assert.deepEqual(await port.streams("p/", { after: "a" }), ["p/a", "p/b", "p/～", "p/😀"]);
+    assert.deepEqual(await port.streams("p/", { after: "q" }), []);
   });
 
   guarantee("a deleted stream is as if it had never been", async ({ port }) => {

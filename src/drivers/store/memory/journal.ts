@@ -50,8 +50,11 @@ export function createMemoryJournal(): Journal {
       stream.events = stream.events.slice(removed);
       return removed;
     },
-    async streams(prefix) {
-      return [...streams.keys()].filter((name) => name.startsWith(prefix)).sort(compareBytes);
+    async streams(prefix, { after = "", limit = Infinity } = {}) {
+      return [...streams.keys()]
+        .filter((name) => name.startsWith(prefix) && compareBytes(name, after) > 0)
+        .sort(compareBytes)
+        .slice(0, limit);
     },
     async deleteStream(name) {
       streams.delete(checkName("stream", name));

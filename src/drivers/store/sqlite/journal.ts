@@ -3,6 +3,7 @@ import { VirgaError } from "../../../core/errors.ts";
 import type { Journal, JournalEvent } from "../../../ports/journal.ts";
 import { checkName, checkSize, eventBytes } from "../checks.ts";
 import { rowLimit, type GroupCommit } from "./group-commit.ts";
+import { endOfPrefix } from "./prefix.ts";
 
 interface StreamRow {
   readonly id: number;
@@ -28,7 +29,10 @@ export function createSqliteJournal(database: DatabaseSync, commit: GroupCommit)
     "SELECT sequence FROM events WHERE stream = ? AND sequence >= ? AND at >= ? ORDER BY sequence LIMIT 1",
   );
   const removeBelow = database.prepare("DELETE FROM events WHERE stream = ? AND sequence < ?");
-  const names = database.prepare("SELECT name FROM streams ORDER BY name");
+  // One bound on each side: with more, all that lies behind the prefix is read.
+  const names = database.prepare(
+    "SELECT name FROM streams WHERE name >= max(?, ?) AND name <> ? AND name < ? ORDER BY name LIMIT ?",
+  );
   const removeStream = database.prepare("DELETE FROM streams WHERE id = ?");
 
   const find = (name: string): StreamRow | undefined =>
@@ -83,9 +87,10 @@ export function createSqliteJournal(database: DatabaseSync, commit: GroupCommit)
         return Number(removeBelow.run(stream.id, kept?.sequence ?? stream.last + 1).changes);
       });
     },
-    async streams(prefix) {
-      const found = commit.read(() => names.all()) as { name: string }[];
-      return found.map(({ name }) => name).filter((name) => name.startsWith(prefix));
+    async streams(prefix, { after = "", limit = Infinity } = {}) {
+      const end = endOfPrefix(prefix);
+      const found = commit.read(() => names.all(prefix, after, after, end, rowLimit(limit))) as { name: string }[];
+      return found.map(({ name }) => name);
     },
     deleteStream(name) {
       return commit.run(() => {

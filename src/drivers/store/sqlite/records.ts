@@ -6,6 +6,7 @@ import { checkKey } from "../checks.ts";
 import { checkRevision, prepareChange } from "../record-change.ts";
 import { untilSweep } from "../sweeping.ts";
 import { rowLimit, type GroupCommit } from "./group-commit.ts";
+import { endOfPrefix } from "./prefix.ts";
 
 interface Row {
   readonly key: string;
@@ -120,7 +121,7 @@ export function createSqliteRecords(
       return (await apply(changes)).revision;
     },
     async list<T>(prefix: string, { after = "", limit = Infinity }: { after?: string; limit?: number } = {}) {
-      const end = endOfPrefix(prefix) ?? aboveAllTexts;
+      const end = endOfPrefix(prefix);
       const found = commit.read(() => range.all(prefix, after, after, end, clock.now(), rowLimit(limit)));
       return (found as unknown as Row[]).map((row) => entry<T>(row));
     },
@@ -138,15 +139,3 @@ export function createSqliteRecords(
 function entry<T>({ key, value, revision }: Row): RecordEntry<T> {
   return { key, value: JSON.parse(value) as T, revision };
 }
-
-/** The least text above all that begin with the prefix; undefined where there is none. */
-function endOfPrefix(prefix: string): string | undefined {
-  const points = Array.from(prefix, (character) => character.codePointAt(0) ?? 0);
-  for (let last = points.pop(); last !== undefined; last = points.pop())
-    // U+D800–U+DFFF are no characters.
-    if (last < 0x10ffff) return String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
-  return undefined;
-}
-
-/** SQLite puts blobs behind all texts. */
-const aboveAllTexts = new Uint8Array();
