@@ -1,12 +1,12 @@
 import { VirgaError, asVirgaError } from "../core/errors.ts";
 import type { AsyncResult, CallUsage, FunctionConfig, Invocation, InvocationStatus, Revision } from "../core/model.ts";
-import { once } from "../core/once.ts";
 import { type AttemptOutcome, comesAgain, nextStep } from "../core/retry.ts";
 import type { Blobs } from "../ports/blobs.ts";
 import type { Chance, Clock } from "../ports/clock.ts";
 import type { Log } from "../ports/log.ts";
 import type { Lease, Queue } from "../ports/queue.ts";
 import { type AsyncMessage, decodeMessage } from "./async-message.ts";
+import { keepAnswer } from "./async-result.ts";
 import type { Functions, GatheredAnswer, History, InvocationHandle } from "./engine.ts";
 import type { EngineInvoker } from "./invoker.ts";
 import type { Lane } from "./lane.ts";
@@ -195,13 +195,22 @@ export class Attempt {
     const failed =
       error !== undefined || (status ?? 200) >= 500 || comesAgain(status ?? 200, run.revision.config.async);
     if (failed) return this.#concludeFailure(run, answer);
-    const result = this.#result(answer);
-    if (result instanceof Promise) return result.then((kept) => this.#succeed(run, answer, kept));
-    return this.#succeed(run, answer, result);
+    const result = keepAnswer(answer, this.#host.values);
+    if (!(result instanceof Promise)) return this.#succeed(run, answer, result);
+    return result.then(
+      (kept) => this.#succeed(run, answer, kept),
+      (thrown: unknown) => this.#concludeFailure(run, this.#unkept(answer, asVirgaError(thrown))),
+    );
   }
 
   #succeed(run: Run, answer: Ended, result: AsyncResult | undefined): Promise<void> {
     return this.#settle(run, { ...this.#record(run, answer, undefined), status: "succeeded", result });
+  }
+
+  /** The call has run, and nobody will see what it answered. */
+  #unkept({ invocation }: Ended, error: VirgaError): Ended {
+    this.#host.log.error("what a call answered could not be kept", { invocation: this.lease.id, error });
+    return { error, ...(invocation && { invocation: { ...invocation, status: "failed" } }) };
   }
 
   async #concludeFailure(run: Run, answer: Ended): Promise<void> {
@@ -220,13 +229,13 @@ export class Attempt {
     const step = nextStep(outcome, state, policy);
     const once = policy.delivery === "at-most-once";
     if (step.kind === "succeed") {
-      await this.#succeed(run, answer, await this.#result(answer));
+      await this.#succeed(run, answer, await keepAnswer(answer, this.#host.values));
     } else if (step.kind === "fail") {
-      await this.#settle(run, { ...this.#record(run, answer, error), result: await this.#result(answer) });
+      await this.#settle(run, await this.#failure(run, answer, error));
     } else if (step.kind === "bury") {
       await this.#bury(run, answer, error, step.reason);
     } else if (once && step.counted) {
-      await this.#settle(run, { ...this.#record(run, answer, error), result: await this.#result(answer) });
+      await this.#settle(run, await this.#failure(run, answer, error));
     } else {
       if (once) await this.#host.unclaim(this.#lane.id.namespace, this.lease.id);
       if (!step.counted) ledger.refusals.set(this.lease.id, (ledger.refusals.get(this.lease.id) ?? 0) + 1);
@@ -264,8 +273,7 @@ export class Attempt {
     error: VirgaError | undefined,
     reason: string = error?.message ?? "",
   ): Promise<void> {
-    const result = answer === undefined ? undefined : await this.#result(answer);
-    const record: Invocation = { ...this.#record(run, answer, error), status: "dead_letter", result };
+    const record: Invocation = { ...(await this.#failure(run, answer, error)), status: "dead_letter" };
     await this.#host.history.appendDurably(record);
     await this.#host.settled(record);
     if (run.revision !== undefined) await this.#deliver({ ...run, revision: run.revision }, record);
@@ -325,11 +333,17 @@ export class Attempt {
     };
   }
 
-  #result(answer: Ended): AsyncResult | undefined | Promise<AsyncResult> {
-    const { status, headers, body } = answer;
-    if (status === undefined || headers === undefined || body === undefined) return undefined;
-    if (body.length <= inlineBytes) return { status, headers, body: base64(body) };
-    return this.#host.values.put(once(body)).then(({ digest }) => ({ status, headers, blob: digest }));
+  /** With what it answered all the same. Where that cannot be kept, the record says so. */
+  async #failure(
+    run: Omit<Run, "revision"> & Partial<Run>,
+    answer: Ended | undefined,
+    error: VirgaError | undefined,
+  ): Promise<Invocation> {
+    try {
+      return { ...this.#record(run, answer, error), result: answer && (await keepAnswer(answer, this.#host.values)) };
+    } catch (thrown) {
+      return this.#record(run, answer, error ?? asVirgaError(thrown));
+    }
   }
 }
 
@@ -379,10 +393,6 @@ function sumOf(before: CallUsage | undefined, now: CallUsage): CallUsage {
   };
 }
 
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64");
-}
-
 const nothingUsed: CallUsage = {
   coldStart: false,
   billedMs: 0,
@@ -392,7 +402,5 @@ const nothingUsed: CallUsage = {
   bytesIn: 0,
   bytesOut: 0,
 };
-/** A larger result would make the records that stand with it slow to read. */
-const inlineBytes = 2 ** 20;
 const troubleMs = 1000;
 const forgotten = { rememberMs: 0 };
