@@ -1,9 +1,20 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
 import type { FunctionConfig } from "../../../src/core/model.ts";
 import { openSandbox } from "../../drivers/sandbox/open.ts";
+import { cannotMount, SmallDisk } from "../../drivers/small-disk.ts";
 import { missingTools } from "../../tools.ts";
 import { Harness, invoke, settings } from "./harness.ts";
 import { plainSandbox } from "./plain-sandbox.ts";
@@ -221,6 +232,33 @@ for (const [what, damage] of [
       /index of modules \(\.virga\/modules\) is not used: it /,
     );
   });
+}
+
+for (const [what, freeBytes] of [
+  ["full", 0],
+  ["full but for the byte code", 200_000],
+] as const) {
+  test(
+    `on a disk that is ${what} a build goes on without the index, and leaves nothing of it`,
+    { skip: cannotMount() },
+    async (t) => {
+      const disk = new SmallDisk(4 * 2 ** 20);
+      t.after(() => disk.remove());
+      const directory = disk.folder("code");
+      const large = { "node_modules/dep/lib/more.js": `module.exports = 'more'; // ${"-".repeat(300_000)}` };
+      cpSync(plain.folder({ ...small, ...large }), directory, { recursive: true });
+      disk.fill(freeBytes);
+      const log = await plain.build(directory, { handler: "index.mjs" });
+      assert.match(log.join("\n"), /^the index of modules is not kept: .*ENOSPC/);
+      const left = existsSync(dirname(index(directory))) ? readdirSync(dirname(index(directory))) : [];
+      assert.deepEqual(
+        left.filter((name) => name !== "byte-code"),
+        [],
+      );
+      const expected = [join(directory, "node_modules/dep/lib/index.js"), "more"];
+      assert.deepEqual(await answer(directory, { handler: "index.mjs" }, plain), expected);
+    },
+  );
 }
 
 const hooks = `import { registerHooks } from "node:module";

@@ -7,7 +7,7 @@
 //
 // The file: four bytes with the length of the head, the head as JSON, the sources. Paths in it begin at the code's folder,
 // which may lie elsewhere in an instance.
-import { mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import * as nodeModule from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -114,8 +114,14 @@ export function recordModules(directory) {
     length.writeUInt32LE(text.length);
     const target = join(directory, moduleIndex);
     mkdirSync(dirname(target), { recursive: true });
-    writeFileSync(`${target}.new`, Buffer.concat([length, text, ...bodies]));
-    renameSync(`${target}.new`, target); // a build that is stopped leaves no half of it
+    const aside = `${target}.new`;
+    try {
+      writeFileSync(aside, Buffer.concat([length, text, ...bodies]));
+      renameSync(aside, target); // a build that is stopped leaves no half of it
+    } catch (error) {
+      rmSync(aside, { force: true }); // what a full disk took of it would be sealed with the code
+      throw error;
+    }
   }
 
   return { stop: leave, save };
