@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { OpenCalls } from "./open-calls.mjs";
 
 /**
  * `run({ variables, body, output, errors })` gives `{ ended, kill }`; `ended` resolves to why it failed: `exit status 1`,
@@ -72,8 +73,8 @@ class Forker {
   isReady = false;
   #command;
   #link;
-  #calls = new Map();
-  #next = 1;
+  /** A seat is its call's number on the link: nothing is said of a call behind its end. */
+  #calls = new OpenCalls();
   #rest = Buffer.alloc(0);
 
   constructor({ command, args, environment, directory, combines }) {
@@ -96,23 +97,23 @@ class Forker {
   }
 
   run({ variables, body, output, errors }) {
-    const number = this.#next;
-    this.#next = number >= 0xffff_ffff ? 1 : number + 1;
     let text = "";
     for (const name in variables) text += `${name}=${variables[name]}\0`;
     const length = Buffer.byteLength(text);
+    const call = { output, errors, resolve: undefined };
+    const ended = new Promise((resolve) => (call.resolve = resolve));
+    const number = this.#calls.add(call);
     const frame = Buffer.allocUnsafe(headBytes + 4 + length + body.length);
     writeHead(frame, start, number, 4 + length + body.length);
     frame.writeUInt32BE(length, headBytes);
     frame.write(text, headBytes + 4);
     frame.set(body, headBytes + 4 + length);
-    const ended = new Promise((resolve) => this.#calls.set(number, { output, errors, resolve }));
     this.#link.write(frame);
-    return { ended, kill: () => this.#kill(number) };
+    return { ended, kill: () => this.#kill(number, call) };
   }
 
-  #kill(number) {
-    if (!this.#calls.has(number)) return;
+  #kill(number, call) {
+    if (this.#calls.get(number) !== call) return;
     const frame = Buffer.allocUnsafe(headBytes);
     writeHead(frame, kill, number, 0);
     this.#link.write(frame);
@@ -131,13 +132,16 @@ class Forker {
   }
 
   #take(kind, number, payload) {
-    if (kind === isUp) this.isReady = true;
+    if (kind === isUp) {
+      this.isReady = true;
+      return;
+    }
     const call = this.#calls.get(number);
     if (call === undefined) return;
     if (kind === gotOutput) call.output(payload);
     else if (kind === gotErrors) call.errors(payload);
     else {
-      this.#calls.delete(number);
+      this.#calls.remove(number);
       const code = kind === hasEnded ? payload.readInt32BE(0) : 0;
       if (kind === notStarted) call.resolve(`fork/exec ${this.#command}: ${payload.toString().toLowerCase()}`);
       else call.resolve(code < 0 ? signalText(-code) : exitText(code));
@@ -147,8 +151,7 @@ class Forker {
   /** Those that run are lost with it; those that come are started by Node. */
   #lose() {
     this.isThere = false;
-    for (const { resolve } of this.#calls.values()) resolve("signal: killed");
-    this.#calls.clear();
+    for (const { resolve } of this.#calls.clear()) resolve("signal: killed");
   }
 }
 

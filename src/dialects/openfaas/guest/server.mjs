@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { Agent, request as send } from "node:http";
 import { connect } from "node:net";
 import { Readable } from "node:stream";
+import { OpenCalls } from "./open-calls.mjs";
 import { untilReady, watchHealth } from "./probes.mjs";
 import { durationMs, eachLine, say, stamp, summarise } from "./said.mjs";
 
@@ -11,7 +12,7 @@ export async function serverHandler(place) {
   const { environment } = place;
   const upstream = new URL(environment.upstream_url || environment.http_upstream_url || "http://127.0.0.1:3000");
   const address = { host: upstream.hostname, port: Number(upstream.port || 80) };
-  const calls = new Set();
+  const calls = new OpenCalls();
   const end = await startServer(place, address, calls);
   const { health, ready } = place.settings;
   const readyPath = ready?.path ?? environment.ready_path;
@@ -22,7 +23,7 @@ export async function serverHandler(place) {
   const timeoutMs = durationMs(environment.exec_timeout, 30_000);
 
   return async (request, context) => {
-    calls.add(context);
+    const seat = calls.add(context);
     const began = performance.now();
     try {
       const body = await smallBody(request);
@@ -30,7 +31,7 @@ export async function serverHandler(place) {
       summarise(context, request, answer.status, Number(answer.headers.get("content-length") ?? -1), began);
       return answer;
     } finally {
-      calls.delete(context);
+      calls.remove(seat);
     }
   };
 }
@@ -42,8 +43,8 @@ async function startServer({ environment, directory, command: [command, ...args]
   const prefixed = environment.prefix_logs !== "false";
   const log = (name, text) => {
     // A line belongs to the call that runs, where exactly one does.
-    const [only] = calls;
-    if (calls.size === 1) only.log[name === "stdout" ? "info" : "error"](text);
+    const { only } = calls;
+    if (only !== undefined) only.log[name === "stdout" ? "info" : "error"](text);
     else process[name].write(`${text}\n`);
   };
   for (const name of ["stdout", "stderr"])
