@@ -150,7 +150,7 @@ async function putTogether(options: PlatformOptions, opened: (() => unknown)[]):
   opened.push(() => sandbox.close());
   const values = withEarlier(ownValues, blobs);
   const artifacts = await openFileArtifacts({ directory: folder.artifacts, blobs, clock });
-  const runtimes = createRuntimes(folder.tools, log);
+  const runtimes = createRuntimes(folder.tools, log, sandbox);
 
   const openwhisk = createOpenWhisk({
     records,
@@ -470,7 +470,7 @@ export async function runDoctor(options: { dataDirectory: string; sandbox: Sandb
   const folder = prepareFolders(join(options.dataDirectory, "doctor"));
   const sandbox = await createSandbox({ choice: options.sandbox, stateDirectory: folder.instances, log });
   const runtimes = await Promise.all(
-    [...createRuntimes(folder.tools, log).values()].map(async (runtime) => {
+    [...createRuntimes(folder.tools, log, sandbox).values()].map(async (runtime) => {
       try {
         return { name: runtime.name, versions: await runtime.versions() };
       } catch (error) {
@@ -489,9 +489,11 @@ function urlOf({ host, port }: Listener): string {
   return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-function createRuntimes(toolsDirectory: string, log: Log): ReadonlyMap<string, Runtime> {
+function createRuntimes(toolsDirectory: string, log: Log, { processors }: Sandbox): ReadonlyMap<string, Runtime> {
   const runtimes = [
-    ...[createNodeRuntime, createPythonRuntime, createBinaryRuntime].map((create) => create({ toolsDirectory, log })),
+    createNodeRuntime({ toolsDirectory, log, processors }),
+    createPythonRuntime({ toolsDirectory, log }),
+    createBinaryRuntime({ toolsDirectory, log }),
     createGoRuntime(),
     createJavaRuntime({ toolsDirectory }),
     createPhpRuntime(),

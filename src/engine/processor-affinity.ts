@@ -6,7 +6,7 @@ import type { PoolCall, Worker } from "./worker.ts";
 /** Holds the instances of brief calls, and the server, to processors as `core/affinity.ts` says; leaves all others alone. */
 export class ProcessorAffinity {
   readonly #clock: Clock;
-  readonly #processors: Processors;
+  readonly #processors: Omit<Processors, "freeing">;
   readonly #seats = new Map<Worker, Seat>();
   #stance: Stance = firstStance;
   #isServerHeld = false;
@@ -15,7 +15,7 @@ export class ProcessorAffinity {
   #timer: Timer | undefined;
   #closed = false;
 
-  constructor(clock: Clock, processors: Processors) {
+  constructor(clock: Clock, processors: Omit<Processors, "freeing">) {
     this.#clock = clock;
     this.#processors = processors;
   }

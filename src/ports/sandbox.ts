@@ -32,6 +32,8 @@ export interface Sandbox {
 export interface Processors {
   /** Holds the server's main thread to the one where it is, or frees it. Before programs are bound to it. */
   holdServer(isHeld: boolean): void;
+  /** In front of a command that the server itself starts: while the server is held, that would be held as well. */
+  readonly freeing: readonly string[];
   /** How long the server had something to do since its start. */
   serverActiveMs(): number;
 }

@@ -104,7 +104,11 @@ export function createOpenFaas(options: OpenFaasOptions): OpenFaas {
         follows: new Set(),
         builds: createBuilds(options, images),
         buildKey: options.builds.key,
-        templates: openTemplateStore({ directory: options.cacheDirectory, log }),
+        templates: openTemplateStore({
+          directory: options.cacheDirectory,
+          log,
+          processors: options.sandbox.processors,
+        }),
         functionStore: functionStore(),
       };
       for (const { name } of await context.namespaces.list()) context.looseLines.follow(name);

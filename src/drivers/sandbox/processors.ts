@@ -47,7 +47,6 @@ export class HostProcessors implements Processors {
     this.#order(this.#ofServer());
   }
 
-  /** In front of a command: what the server starts while it is held would be held as well. */
   get freeing(): string[] {
     return this.#own === undefined ? [] : [taskset, "-c", this.#allowed.join(",")];
   }

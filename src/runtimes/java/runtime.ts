@@ -64,7 +64,7 @@ async function build(request: BuildRequest, toolsDirectory: string): Promise<voi
   }
   const sources = (await readdir(directory)).filter((file) => file.endsWith(".java"));
   if (sources.length === 0) return;
-  if (await bringsNoGson(directory)) await addGson(directory, toolsDirectory);
+  if (await bringsNoGson(directory)) await addGson(request, toolsDirectory);
   const { report, log, stderr } = await runBuildStep(request, {
     name: "javac",
     command: ["/usr/bin/env", "javac", "-nowarn", "-d", ".virga/classes", "-cp", classPath("."), ...sources],
@@ -90,7 +90,7 @@ async function bringsNoGson(directory: string): Promise<boolean> {
 }
 
 /** By the host's Maven, which knows the way to artifacts from here. */
-async function addGson(directory: string, toolsDirectory: string): Promise<void> {
+async function addGson({ directory, sandbox }: BuildRequest, toolsDirectory: string): Promise<void> {
   const kept = join(toolsDirectory, "java", gson.file);
   if (!existsSync(kept)) {
     const maven = await findProgram("mvn");
@@ -102,13 +102,11 @@ async function addGson(directory: string, toolsDirectory: string): Promise<void>
     await mkdir(join(toolsDirectory, "java"), { recursive: true, mode: 0o755 });
     const aside = await mkdtemp(join(toolsDirectory, "java", "fetch-"));
     try {
+      const [program, ...before] = [...(sandbox.processors?.freeing ?? []), maven];
       await promisify(execFile)(
-        maven,
-        ["-q", "-B", "dependency:copy", `-Dartifact=${gson.coordinates}`, `-DoutputDirectory=${aside}`],
-        {
-          timeout: 120_000,
-          cwd: aside,
-        },
+        program,
+        [...before, "-q", "-B", "dependency:copy", `-Dartifact=${gson.coordinates}`, `-DoutputDirectory=${aside}`],
+        { timeout: 120_000, cwd: aside },
       );
       await chmod(join(aside, gson.file), 0o644);
       await rename(join(aside, gson.file), kept);

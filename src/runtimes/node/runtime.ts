@@ -5,7 +5,7 @@ import { startFramedInstance } from "../../links/framed/instance.ts";
 import { HttpInstance } from "../../links/http/index.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Instance, Runtime, Specialisation, StartRequest } from "../../ports/runtime.ts";
-import type { Mount } from "../../ports/sandbox.ts";
+import type { Mount, Processors } from "../../ports/sandbox.ts";
 import { buildNode } from "./build.ts";
 import { detectNode } from "./detect.ts";
 import { nodeToolchain } from "./toolchain.ts";
@@ -15,13 +15,14 @@ export interface NodeRuntimeOptions {
   /** A folder of the platform's that every user of the host can read and enter. */
   readonly toolsDirectory: string;
   readonly log: Log;
+  readonly processors?: Pick<Processors, "freeing"> | undefined;
   /** Major versions beside the running one that functions may ask for; fetched when the first one does. */
   readonly nodeVersions?: readonly string[];
 }
 
 /** Runs functions in JavaScript and TypeScript. */
 export function createNodeRuntime(options: NodeRuntimeOptions): Runtime {
-  const tools = createNodeTools(options.toolsDirectory, options.log);
+  const tools = createNodeTools(options.toolsDirectory, options.log, options.processors);
   const versions = [...new Set([runningMajor, ...(options.nodeVersions ?? ["20", "22", "24", "26"])])];
 
   function major(runtime: string): string {

@@ -20,6 +20,7 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VirgaError } from "../../core/errors.ts";
 import type { Log } from "../../ports/log.ts";
+import type { Processors } from "../../ports/sandbox.ts";
 
 /**
  * What node functions need on the host, in places that every user can read: Node itself in the versions that functions
@@ -38,7 +39,7 @@ export interface NodeTools {
 
 export const runningMajor = process.versions.node.split(".")[0]!;
 
-export function createNodeTools(toolsDirectory: string, log: Log): NodeTools {
+export function createNodeTools(toolsDirectory: string, log: Log, processors?: Pick<Processors, "freeing">): NodeTools {
   const nodes = new Map<string, Promise<string>>();
   let guest: Promise<string> | undefined;
   let npm: Promise<string> | undefined;
@@ -54,7 +55,9 @@ export function createNodeTools(toolsDirectory: string, log: Log): NodeTools {
     node(major) {
       let found = nodes.get(major);
       if (found === undefined) {
-        found = home("node").then((to) => (major === runningMajor ? placeRunningNode(to) : fetchNode(to, major, log)));
+        found = home("node").then((to) =>
+          major === runningMajor ? placeRunningNode(to) : fetchNode(to, major, log, processors),
+        );
         found.catch(() => nodes.delete(major)); // the next one may have more luck
         nodes.set(major, found);
       }
@@ -85,7 +88,12 @@ async function placeRunningNode(home: string): Promise<string> {
 }
 
 /** Node's binary comes as an npm package without install scripts. */
-async function fetchNode(home: string, major: string, log: Log): Promise<string> {
+async function fetchNode(
+  home: string,
+  major: string,
+  log: Log,
+  processors: Pick<Processors, "freeing"> | undefined,
+): Promise<string> {
   const name = `node-${process.platform}-${process.arch}`;
   return place(join(home, `major-${major}`), async (staging) => {
     log.info(`fetching Node ${major} for functions, once`, { package: `${name}@${major}` });
@@ -102,7 +110,8 @@ async function fetchNode(home: string, major: string, log: Log): Promise<string>
       "--no-audit",
     ];
     try {
-      await run(process.execPath, [cli, ...parameters, "--no-fund", `${name}@${major}`], modules);
+      const npm = [process.execPath, cli, ...parameters, "--no-fund", `${name}@${major}`];
+      await run([...(processors?.freeing ?? []), ...npm], modules);
     } catch (error) {
       throw new VirgaError("runtime_unavailable", `Node ${major} could not be fetched: ${String(error)}`, {
         field: "runtime",
@@ -186,7 +195,7 @@ async function place(target: string, fill: (staging: string) => Promise<void>): 
   return target;
 }
 
-function run(program: string, parameters: readonly string[], directory: string): Promise<void> {
+function run([program = "", ...parameters]: readonly string[], directory: string): Promise<void> {
   return new Promise((resolve, reject) => {
     execFile(program, parameters, { cwd: directory, timeout: 300_000 }, (error, _stdout, stderr) => {
       if (error === null) resolve();

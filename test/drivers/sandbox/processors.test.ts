@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { hostGit } from "../../../src/dialects/openfaas/stores/git.ts";
 import { childrenOf } from "../../../src/drivers/sandbox/process-table.ts";
 import type { Sandbox, SandboxedProgram } from "../../../src/ports/sandbox.ts";
+import { createNodeTools } from "../../../src/runtimes/node/tools.ts";
 import { drop, readOrEmpty, specOf } from "../../contracts/sandbox.ts";
+import { silent } from "../../engine/rig.ts";
 import { missingTools } from "../../tools.ts";
 import { until } from "../../until.ts";
 import { untilLaunched } from "./launcher-sandbox.ts";
@@ -44,10 +49,8 @@ describe("what programs run on", { skip }, () => {
     program.bindTo!("any");
   });
 
-  test("what is started while the server is held is free, whoever starts it", async () => {
-    sandbox.processors!.holdServer(true);
-    await until(() => allowed(process.pid) !== all, "the server is not held");
-    try {
+  test("what is started while the server is held is free, whoever starts it", () =>
+    whileHeld(async () => {
       const byBubblewrap = await start("sleep 30", { stdin: "piped" });
       await until(() => processesOf(byBubblewrap).length >= 2, "the program is not there");
       assert.ok(everyThread(byBubblewrap, (list) => list === all));
@@ -58,10 +61,39 @@ describe("what programs run on", { skip }, () => {
       });
       assert.ok(everyThread(launched, (list) => list === all));
       await Promise.all([byBubblewrap.stop(0), launched.stop(0)]);
-    } finally {
-      sandbox.processors!.holdServer(false);
-      await until(() => allowed(process.pid) === all, "the server is not free");
-    }
+    }));
+
+  test("so is git, which serves OpenFaaS's templates", { skip: lacks("git") }, () =>
+    whileHeld(async () => {
+      const print = ["-c", "alias.print=!cat /proc/self/status", "print"];
+      assert.equal(listIn(await hostGit(sandbox.processors).run(print, { cwd: "/" })), all);
+    }),
+  );
+
+  test("so is npm, which fetches other versions of Node", { skip: lacks("npm") }, async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "virga-processors-"));
+    const [probe, told] = [join(folder, "probe.cjs"), join(folder, "status")];
+    writeFileSync(
+      probe,
+      `const fs = require("fs"); fs.writeFileSync(${JSON.stringify(told)}, fs.readFileSync("/proc/self/status"));`,
+    );
+    const given = {
+      NODE_OPTIONS: `--require ${probe}`,
+      npm_config_registry: "http://127.0.0.1:1",
+      npm_config_fetch_retries: "0",
+    };
+    const before = { ...process.env };
+    t.after(() => {
+      for (const name of Object.keys(given)) delete process.env[name];
+      Object.assign(process.env, before);
+      rmSync(folder, { recursive: true });
+    });
+    Object.assign(process.env, given);
+    await whileHeld(async () => {
+      const tools = createNodeTools(folder, silent, sandbox.processors);
+      await assert.rejects(tools.node("22"), /could not be fetched/);
+    });
+    assert.equal(listIn(readFileSync(told, "utf8")), all);
   });
 
   test("the program that sets it comes again when it is lost, and once it is lost for good the server is free", async () => {
@@ -87,6 +119,17 @@ describe("what programs run on", { skip }, () => {
     assert.equal(allowed(process.pid), all);
   });
 
+  async function whileHeld(action: () => Promise<void>): Promise<void> {
+    sandbox.processors!.holdServer(true);
+    await until(() => allowed(process.pid) !== all, "the server is not held");
+    try {
+      await action();
+    } finally {
+      sandbox.processors!.holdServer(false);
+      await until(() => allowed(process.pid) === all, "the server is not free");
+    }
+  }
+
   async function start(script: string, spec: Parameters<typeof specOf>[1] = {}): Promise<SandboxedProgram> {
     const program = await sandbox.start(specOf(script, spec));
     drop(program);
@@ -94,12 +137,20 @@ describe("what programs run on", { skip }, () => {
   }
 });
 
+function lacks(program: string): string | false {
+  return spawnSync(program, ["--version"]).status === 0 ? false : `needs ${program}`;
+}
+
 function lacksGroups(): string | false {
   return process.getuid?.() === 0 ? false : "control groups of programs need root here";
 }
 
 function allowed(pid: number, thread = pid): string {
-  return /^Cpus_allowed_list:\s*(\S+)$/m.exec(readOrEmpty(`/proc/${pid}/task/${thread}/status`))?.[1] ?? "";
+  return listIn(readOrEmpty(`/proc/${pid}/task/${thread}/status`));
+}
+
+function listIn(status: string): string {
+  return /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "";
 }
 
 function processesOf({ pid }: SandboxedProgram): number[] {

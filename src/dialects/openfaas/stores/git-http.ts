@@ -4,12 +4,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
-import { spawnGit } from "./git.ts";
+import type { Git } from "./git.ts";
 
 export interface UploadPack {
   /** Behind the repository's address. */
   readonly path: string;
   readonly repository: string;
+  readonly git: Pick<Git, "spawn">;
 }
 
 /** Settles when the response is done or the client has gone; fails where git does, with the response as far as it came. */
@@ -86,14 +87,14 @@ async function uploadPack(request: IncomingMessage, response: ServerResponse, ex
     refuse(response, 503, "Too many clients read the templates; try again.");
     return;
   }
-  const { repository, parameters, kind, prefix, body } = exchange;
+  const { git, repository, parameters, kind, prefix, body } = exchange;
   const gone = new AbortController();
   const leave = (): void => gone.abort();
   response.once("close", leave);
   running++;
   try {
     const protocol = protocolOf(request);
-    const child = spawnGit(["upload-pack", "--strict", "--stateless-rpc", ...parameters, repository], {
+    const child = git.spawn(["upload-pack", "--strict", "--stateless-rpc", ...parameters, repository], {
       stdio: ["pipe", "pipe", "pipe"],
       signal: AbortSignal.any([gone.signal, AbortSignal.timeout(longestMs)]),
       ...(protocol === undefined ? {} : { env: { GIT_PROTOCOL: protocol } }),

@@ -2,14 +2,14 @@
 import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { git } from "./git.ts";
+import type { Git } from "./git.ts";
 import { templateFiles, templateNames } from "./template-files.ts";
 
 /**
  * Its path below `directory`; made where it is not there or holds other templates. It is moved to its place when it is
  * whole, and its name tells its content, so two servers that make it at once do not meet.
  */
-export async function templateRepository(directory: string, templates: string): Promise<string> {
+export async function templateRepository(directory: string, templates: string, git: Git): Promise<string> {
   const files = filesOf(templates);
   const name = `templates-${(await hashOf(files)).slice(0, 16)}.git`;
   const path = join(directory, name);
@@ -18,7 +18,7 @@ export async function templateRepository(directory: string, templates: string): 
   await mkdir(directory, { recursive: true });
   const temporary = await mkdtemp(join(directory, "templates-new-"));
   try {
-    const made = await make(temporary, files);
+    const made = await make(temporary, files, git);
     await rename(made, path).catch(async (error: unknown) => {
       if (!(await exists(path))) throw error;
     });
@@ -39,15 +39,15 @@ const identity = {
   GIT_COMMITTER_DATE: "2025-01-01T00:00:00Z",
 };
 
-async function make(temporary: string, files: ReadonlyMap<string, string>): Promise<string> {
+async function make(temporary: string, files: ReadonlyMap<string, string>, git: Git): Promise<string> {
   const tree = join(temporary, "tree");
   const repository = join(temporary, "repository.git");
   for (const [path, source] of files) await cp(source, join(tree, "template", path));
 
   const at = (...parameters: string[]): Promise<string> =>
-    git(["--git-dir", repository, "--work-tree", tree, ...parameters], { cwd: tree, env: identity });
+    git.run(["--git-dir", repository, "--work-tree", tree, ...parameters], { cwd: tree, env: identity });
   // No template of git's own: hooks and exclusions of the host would come along with it.
-  await git(["init", "--quiet", "--bare", "--template=", repository], { cwd: tree });
+  await git.run(["init", "--quiet", "--bare", "--template=", repository], { cwd: tree });
   await at("symbolic-ref", "HEAD", "refs/heads/master");
   await at("config", "core.fileMode", "false");
   await at("config", "core.autocrlf", "false");

@@ -2,13 +2,20 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { Log } from "../../../ports/log.ts";
-import { hasGit } from "./git.ts";
+import type { Processors } from "../../../ports/sandbox.ts";
+import { hasGit, hostGit } from "./git.ts";
 import { refuse, serveUploadPack } from "./git-http.ts";
 import { templateDescriptions } from "./template-descriptions.ts";
 import { templateNames } from "./template-files.ts";
 import { templateRepository } from "./template-repository.ts";
 
-export function openTemplateStore({ directory, log, templates = ownTemplates }: TemplateStoreOptions): TemplateStore {
+export function openTemplateStore({
+  directory,
+  log,
+  processors,
+  templates = ownTemplates,
+}: TemplateStoreOptions): TemplateStore {
+  const git = hostGit(processors);
   let repository: Promise<string> | undefined;
 
   return {
@@ -24,8 +31,8 @@ export function openTemplateStore({ directory, log, templates = ownTemplates }: 
         return;
       }
       try {
-        repository ??= templateRepository(directory, templates);
-        await serveUploadPack(request, response, { path, repository: await repository });
+        repository ??= templateRepository(directory, templates, git);
+        await serveUploadPack(request, response, { path, git, repository: await repository });
       } catch (error) {
         // The next client tries again.
         repository = undefined;
@@ -40,6 +47,7 @@ export interface TemplateStoreOptions {
   /** Where the repository is kept; made at first use. */
   readonly directory: string;
   readonly log: Log;
+  readonly processors?: Pick<Processors, "freeing"> | undefined;
   /** A folder per template, see `templateFiles`. */
   readonly templates?: string;
 }
