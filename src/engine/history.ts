@@ -468,6 +468,7 @@ class JournalHistory implements InvocationLog {
   async #retire(stream: Stream, byAge: boolean): Promise<void> {
     try {
       const index = await this.#index(stream);
+      if (stream.gone) return;
       const { maxPerNamespace, maxAgeMs } = this.#retention;
       let first = index.first;
       let left = index.records;

@@ -1,3 +1,4 @@
+import { setImmediate as others } from "node:timers/promises";
 import type { Journal } from "../ports/journal.ts";
 import { readSummary, type SegmentSummary } from "./segment.ts";
 
@@ -49,6 +50,7 @@ export class SegmentIndex {
           const sequence = (page - 1) * pageSegments + 1 + offset;
           if (sequence === index.next && sequence <= last) index.#push(row);
         }
+        await others();
       }
     }
     await index.catchUp();
@@ -92,6 +94,7 @@ export class SegmentIndex {
       for (const event of events) {
         if (event.sequence === this.next) this.#push(readSummary(event.data));
       }
+      await others();
     }
   }
 
