@@ -21,8 +21,10 @@ describe("with a full disk under large results and values of workflows", { skip:
     rmSync(values, { recursive: true });
     symlinkSync(disk.folder("values"), values);
     await platform.up();
-    await deploy("thrice", `(await request.json()).repeat(4)`, { maxAttempts: 3, backoffMs: 1 });
-    await deploy("once", `(await request.json()).repeat(4)`, { delivery: "at-most-once" });
+    const fourfold = `(await request.json()).repeat(4)`;
+    await deploy("thrice", fourfold, { maxAttempts: 3, backoffMs: 1 });
+    await deploy("once", fourfold, { delivery: "at-most-once" });
+    await deploy("failing", `${fourfold}, { status: 500 }`, { maxAttempts: 1 });
     await deploy("chance", `(await import("node:crypto")).randomBytes(150_000).toString("hex")`, {});
   });
   afterEach(() => disk.free());
@@ -51,6 +53,12 @@ describe("with a full disk under large results and values of workflows", { skip:
     disk.fill();
     const { status, attempt, error } = await settled(await callLater("once", noise()));
     assert.deepEqual([status, attempt, error?.code], ["failed", 1, "storage_full"]);
+  });
+
+  test("a call that fails with an answer that cannot be kept is a dead letter all the same", async () => {
+    disk.fill();
+    const { status, attempt, error } = await settled(await callLater("failing", noise()));
+    assert.deepEqual([status, attempt, error?.code], ["dead_letter", 1, "storage_full"]);
   });
 
   test("a run is not accepted with an input that cannot be kept", async () => {
