@@ -8,14 +8,22 @@ import { packSource } from "../test/platform/harness.ts";
 import { removeTree } from "../test/removal.ts";
 import { spread } from "./figures.ts";
 import { load } from "./load.ts";
+// @ts-expect-error: code of the guest, without types
+import { measure as measureProcess } from "../src/runtimes/node/guest/call.mjs";
 import { cpuSecondsOfTree } from "./processes.ts";
 import type { Report } from "./run.ts";
+import { sampledShare } from "./sampled-share.ts";
 
 export const name = "metering-cost";
 
 const rounds = 50;
 // Short and many: neighbours on the machine come and go.
 const seconds = 0.6;
+const warmUpSeconds = 3;
+const sampledSeconds = 10;
+const measurements = 200_000;
+/** What would not be there without metering. */
+const meteringFiles = new Set(["metrics.ts", "function-series.ts", "usage.ts", "usage-days.ts", "metering.ts"]);
 
 /** The same warm load with all of the metering, without counters and ledger, and without records too, in turn. */
 export async function measure(report: Report): Promise<void> {
@@ -57,6 +65,26 @@ export async function measure(report: Report): Promise<void> {
   } finally {
     for (const side of Object.values(sides)) await side.stop();
   }
+  await measureShare(report);
+}
+
+/** What the rounds cannot tell apart, by samples of where the server is. */
+async function measureShare(report: Report): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "virga-profile-"));
+  try {
+    const side = await Side.start("all", ["--cpu-prof", "--cpu-prof-interval=150", `--cpu-prof-dir=${folder}`]);
+    const target = { ...side.target, connections: 32, expect: "hello" };
+    for (const length of [warmUpSeconds, sampledSeconds]) await load({ ...target, seconds: length });
+    await side.stop();
+    const share = sampledShare(folder, meteringFiles, sampledSeconds, 1);
+    report("counters and ledger: share of the server's processor time, %", (share * 100).toFixed(2));
+  } finally {
+    removeTree(folder);
+  }
+  const before = process.cpuUsage();
+  for (let count = 0; count < measurements; count++) measureProcess();
+  const { user, system } = process.cpuUsage(before);
+  report("one measurement in an instance, ns", (((user + system) * 1000) / measurements).toFixed(0));
 }
 
 /** One platform with one warm function. */
@@ -74,11 +102,11 @@ class Side {
     this.target = { port: Number(new URL(url).port), path: "/f/default/hello/", headers };
   }
 
-  static async start(metering: string): Promise<Side> {
+  static async start(metering: string, flags: readonly string[] = []): Promise<Side> {
     const home = await mkdtemp(join(tmpdir(), "virga-bench-"));
     // Instances run as users of their own and must be able to pass through.
     await chmod(home, 0o711);
-    const child = spawn(process.execPath, [join(import.meta.dirname, "metering-server.ts"), home, metering], {
+    const child = spawn(process.execPath, [...flags, join(import.meta.dirname, "metering-server.ts"), home, metering], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const { url, token, pid } = JSON.parse(String((await once(child.stdout, "data"))[0])) as {
