@@ -84,7 +84,9 @@ describe("OpenWhisk on a platform that is killed", { skip, timeout: 180_000 }, (
   });
 
   test("an alarm fires once for each due time, over kills too", async () => {
+    const before = Date.now();
     await whisk.ok("trigger", "create", "tick", "--feed", "/whisk.system/alarms/alarm", "-p", "cron", "* * * * * *");
+    const created = Date.now();
     await whisk.ok("rule", "create", "ticks", "tick", "echo");
     for (let kill = 0; kill < 2; kill++) {
       await pause(1300);
@@ -92,13 +94,13 @@ describe("OpenWhisk on a platform that is killed", { skip, timeout: 180_000 }, (
       await whisk.up();
     }
     await pause(2500);
+    const deleting = Date.now();
     await whisk.ok("trigger", "delete", "tick");
-    const events = (await whisk.document("activations?name=tick&docs=true&limit=200")).map(({ start }: any) =>
-      Math.floor(start / 1000),
-    );
-    assert.ok(events.length >= 4, `${events.length} fires`);
-    const topicSeconds = new Set(events);
-    assert.ok(topicSeconds.size >= events.length - 2, "fires that a kill held up may come in one second with the next");
+    const after = Date.now();
+    // A kill holds fires up, and takes none: what was due meanwhile comes behind the start. A second at either end may be out of it.
+    const fires = (await whisk.document("activations?name=tick&docs=true&limit=200")).length;
+    const [least, most] = [(deleting - created) / 1000 - 2, (after - before) / 1000 + 1];
+    assert.ok(fires >= least && fires <= most, `${fires} fires, expected ${least} to ${most}`);
   });
 
   /** All activations of an action, when no more come. */
