@@ -234,6 +234,10 @@ export const functionSchema = z
     runtime: text("`node`, `python`, `binary`, or with a version: `node:22`. Default: detected.").optional(),
     handler: text("The file to load, optionally `#export`. Default: detected.").optional(),
     convention: text("How the code is called: `native`, `http`, `stdio`. Default: detected.").optional(),
+    bundle: z
+      .boolean()
+      .optional()
+      .meta({ description: "`node`: the build makes one file of the code and its dependencies. Default: false." }),
     args: z.array(z.string()).optional().meta({ description: "Arguments of a `binary` program." }),
     ...commonLimits,
     limits: limits.optional(),

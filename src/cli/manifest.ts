@@ -49,6 +49,7 @@ export function settingsOf(declared: ManifestFunction): Settings {
     runtime: declared.runtime,
     handler: declared.handler,
     convention: declared.convention,
+    bundle: declared.bundle,
     args: declared.args,
     environment: declared.environment,
     secrets: declared.secrets,

@@ -224,6 +224,8 @@ export interface FunctionConfig {
   /** The file to load, relative to the code's root, optionally `#export`. For `binary`: the program. */
   readonly handler: string;
   readonly convention: Convention;
+  /** The build makes one file of the code and its dependencies. Absent: false. */
+  readonly bundle?: boolean;
   /** Arguments of a `binary` program. */
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;

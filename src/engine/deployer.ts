@@ -470,14 +470,16 @@ function chosen({ tag, traffic }: DeployRequest): { tag?: string; traffic?: "lat
   return { ...(tag === undefined ? {} : { tag }), ...(traffic === undefined ? {} : { traffic }) };
 }
 
-/** Settings that matter to a build beside its source: which runtime builds, and what it checks. */
+/** Settings that matter to a build beside its source: which runtime builds, what it checks, what it makes. */
 function buildKey(
   code: readonly string[],
-  { runtime, handler, convention }: FunctionConfig,
+  { runtime, handler, convention, bundle }: FunctionConfig,
   fingerprint: string,
 ): string {
   return createHash("sha256")
-    .update(JSON.stringify([...code, runtime, handler, convention, fingerprint]))
+    .update(
+      JSON.stringify([...code, runtime, handler, convention, ...(bundle === true ? ["bundle"] : []), fingerprint]),
+    )
     .digest("hex");
 }
 

@@ -52,6 +52,16 @@ export async function settleCode(
   runtimes: ReadonlyMap<string, Runtime>,
   find: () => Promise<Findings>,
 ): Promise<Detected> {
+  const code = await codeOf(settings, runtimes, find);
+  if (settings.bundle === true) checkBundling(code, await runtimeNamed(code.runtime, runtimes));
+  return code;
+}
+
+async function codeOf(
+  settings: FunctionSettings,
+  runtimes: ReadonlyMap<string, Runtime>,
+  find: () => Promise<Findings>,
+): Promise<Detected> {
   if (settings.runtime === undefined) {
     const { name, detection } = mostConfident(await find(), runtimes);
     return withHandler(settings, name, runtimes.get(name)!, detection);
@@ -69,6 +79,15 @@ export async function settleCode(
     });
   }
   return withHandler(settings, settings.runtime, runtime, detection);
+}
+
+function checkBundling({ convention }: Detected, { name, bundles = [] }: Runtime): void {
+  if (bundles.includes(convention)) return;
+  const what = bundles.length === 0 ? `${name} functions` : `${name} functions of the convention ${convention}`;
+  throw new VirgaError("invalid_field", `${what} cannot be bundled`, {
+    field: "settings.bundle",
+    fix: "take bundle out of the settings, or set it to false",
+  });
 }
 
 function mostConfident(

@@ -28,6 +28,7 @@ export function completeSettings(settings: FunctionSettings, detected: Detected)
     runtime: settings.runtime ?? detected.runtime,
     handler: settings.handler ?? detected.handler,
     convention: settings.convention ?? detected.convention,
+    ...(settings.bundle === true ? { bundle: true } : {}),
     args: settings.args ?? [],
     environment: sorted(settings.environment),
     secrets: [...(settings.secrets ?? [])].sort(),
@@ -103,6 +104,7 @@ const functionSettings = z
       .string()
       .regex(/^[a-z][a-z0-9-]{0,31}$/, "is no convention: lower-case letters, digits and '-'")
       .optional(),
+    bundle: z.boolean().optional(),
     args: z.array(text(8192)).max(256, "has more than 256 entries").optional(),
     environment: z
       .record(variable, text(128 * 1024))

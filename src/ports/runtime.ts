@@ -1,6 +1,6 @@
 import type { Affinity } from "../core/affinity.ts";
 import type { VirgaError } from "../core/errors.ts";
-import type { FunctionConfig, LogLine } from "../core/model.ts";
+import type { Convention, FunctionConfig, LogLine } from "../core/model.ts";
 import type { ExitReport, Mount, ProgramUsage, Sandbox } from "./sandbox.ts";
 
 /** What turns a folder of code into a running program. One folder in `runtimes/` each. */
@@ -27,6 +27,8 @@ export interface Runtime {
    */
   start(request: StartRequest): Promise<Instance>;
   readonly prewarm: boolean;
+  /** Conventions whose code it can bundle; absent: none. */
+  readonly bundles?: readonly Convention[];
   /** What builds in this language need when somebody else runs them. Rejects with `runtime_unavailable`. Absent: what lies in `/usr`. */
   toolchain?(): Promise<Toolchain>;
 }

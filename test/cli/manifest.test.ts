@@ -17,6 +17,7 @@ describe("virga.yaml", () => {
   hello:
     runtime: node
     timeout: 1m30s
+    bundle: true
     memory: 0.5GiB
     limits: { request: 64KiB, tmp: 32MiB, startTimeout: 250ms }
     scaling: { min: 1, keepAlive: 2h }
@@ -30,6 +31,7 @@ describe("virga.yaml", () => {
     assert.ok(hello);
     assert.deepEqual(settingsOf(hello), {
       runtime: "node",
+      bundle: true,
       limits: { memoryMb: 512, timeoutMs: 90_000, startTimeoutMs: 250, tmpMb: 32, requestBytes: 65_536 },
       scaling: { min: 1, keepAliveMs: 7_200_000 },
       async: { maxAgeMs: 86_400_000, backoffMs: 1000 },

@@ -39,7 +39,7 @@ export const describe = command({
       description: config.description,
       url,
       access: config.public ? "public" : "needs a token",
-      runtime: `${config.runtime}, ${config.convention}, ${config.handler}`,
+      runtime: `${config.runtime}, ${config.convention}, ${config.handler}${config.bundle === true ? ", bundled" : ""}`,
       revision: `${revision.number} of ${state.latestRevision}, ${formatAge(revision.createdAt, now)} old`,
       code: `${revision.source.slice(0, 12)}, ${build.fileCount} files, ${formatSize(build.sizeBytes)}, ${
         build.cached ? "build reused" : `built in ${formatDuration(build.durationMs)}`

@@ -170,6 +170,7 @@ export const functionConfig = z
     runtime: text,
     handler: text,
     convention: text,
+    bundle: z.boolean().optional(),
     args: z.array(text),
     environment: map,
     secrets: z.array(text),

@@ -2,12 +2,14 @@ import { readFileSync } from "node:fs";
 import { lstat, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { VirgaError } from "../../core/errors.ts";
-import { ProgramOutput, exitText } from "../../links/program-output.ts";
+import type { FunctionConfig } from "../../core/model.ts";
+import { exitText } from "../../links/program-output.ts";
 import type { BuildRequest } from "../../ports/runtime.ts";
-import type { ExitReport, Mount, SandboxedProgram } from "../../ports/sandbox.ts";
+import type { Mount } from "../../ports/sandbox.ts";
 import { sizeOfTree } from "../../trees/size.ts";
 import { readManifest } from "./detect.ts";
 import { gatherNpmSettings } from "./npm-settings.ts";
+import { type CodeReport, runReportingStep, runStep } from "./step.ts";
 import type { NodeTools } from "./tools.ts";
 import { runningMajor } from "./tools.ts";
 
@@ -24,8 +26,10 @@ export async function buildNode(
   for (const folder of ["", packagesFolder]) {
     if (await needsInstall(join(request.directory, folder))) await install(request, tools, major, deadline, folder);
   }
-  await check(request, tools, deadline);
-  if (await hasDependencies(request)) await prepareLoading(request, tools, major, flags);
+  const format = await check(request, tools, deadline);
+  const bundles = request.config.bundle === true;
+  if (bundles) await bundle(request, tools, major, deadline, format);
+  if (bundles || (await hasDependencies(request))) await prepareLoading(request, tools, major, flags);
 }
 
 async function checkManifest(directory: string): Promise<void> {
@@ -75,7 +79,7 @@ async function install(
     { source: node, target: "/virga/node", writable: false },
   ];
   request.onLog(`npm ${command} --omit=dev`);
-  const running = run(request, "npm", mounts, deadline, (inside) => ({
+  const running = runStep(request, "npm", mounts, deadline, (inside) => ({
     command: [
       `${inside("/virga/node")}/node`,
       `${inside("/virga/npm")}/bin/npm-cli.js`,
@@ -115,51 +119,53 @@ async function checkSize({ directory, maxBytes }: BuildRequest): Promise<void> {
   });
 }
 
-async function check(request: BuildRequest, tools: NodeTools, deadline: number): Promise<void> {
+async function check(request: BuildRequest, tools: NodeTools, deadline: number): Promise<CodeReport["format"]> {
   const mounts: Mount[] = [
     { source: await tools.node(runningMajor), target: "/virga/node", writable: false },
     { source: await tools.guest(), target: "/virga/guest", writable: false },
   ];
-  const handler = request.config.handler.split("#")[0]!;
-  let answer = "";
-  const { report, log } = await run(
-    request,
-    "check",
-    mounts,
-    deadline,
-    (inside) => ({
-      command: [
-        `${inside("/virga/node")}/node`,
-        "--no-warnings",
-        "--experimental-vm-modules",
-        `${inside("/virga/guest")}/check.mjs`,
-        inside("/code"),
-        handler,
-      ],
-      environment: { PATH: "/usr/bin:/bin" },
-      network: "none",
-    }),
-    (line) => (answer = line),
-  );
-  const problems = report.code === 0 ? readReport(answer) : undefined;
-  if (problems === undefined) {
-    throw new VirgaError("build_failed", `The check of the code ended ${exitText(report)}`, { log });
-  }
-  const first = problems[0];
-  if (first === undefined) return;
-  for (const { location, message, frame } of problems) {
-    request.onLog(`${location}: ${message}`);
-    for (const line of frame?.split("\n") ?? []) request.onLog(line);
-  }
-  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : "";
-  throw new VirgaError(
-    "build_failed",
-    `${first.location}: ${first.message}${more}${first.frame === undefined ? "" : `\n${first.frame}`}`,
-    {
-      location: first.location,
-      fix: "Correct the code and deploy again; the revision that serves now stays.",
-    },
-  );
+  const { format } = await runReportingStep(request, "check", mounts, deadline, (inside) => ({
+    command: [
+      `${inside("/virga/node")}/node`,
+      "--no-warnings",
+      "--experimental-vm-modules",
+      `${inside("/virga/guest")}/check.mjs`,
+      inside("/code"),
+      handlerFile(request.config),
+    ],
+    environment: { PATH: "/usr/bin:/bin" },
+    network: "none",
+  }));
+  return format;
+}
+
+async function bundle(
+  request: BuildRequest,
+  tools: NodeTools,
+  major: string,
+  deadline: number,
+  format: CodeReport["format"],
+): Promise<void> {
+  const mounts: Mount[] = [
+    { source: await tools.node(runningMajor), target: "/virga/node", writable: false },
+    { source: await tools.guest(), target: "/virga/guest", writable: false },
+    { source: await tools.bundler(), target: "/virga/bundler", writable: false },
+  ];
+  await runReportingStep(request, "bundling", mounts, deadline, (inside) => ({
+    command: [
+      `${inside("/virga/node")}/node`,
+      "--no-warnings",
+      `${inside("/virga/guest")}/bundle.mjs`,
+      inside("/code"),
+      handlerFile(request.config),
+      format ?? "module",
+      major,
+      inside("/virga/bundler"),
+    ],
+    environment: { PATH: "/usr/bin:/bin" },
+    network: "none",
+  }));
+  await checkSize(request);
 }
 
 /** Code of a few files is found and compiled faster than that is looked up. */
@@ -184,7 +190,7 @@ async function prepareLoading(
   ];
   const quiet = { ...request, onLog: () => undefined };
   try {
-    const { report, log } = await run(quiet, "compile", mounts, performance.now() + loadingMs, (inside) => ({
+    const { report, log } = await runStep(quiet, "compile", mounts, performance.now() + loadingMs, (inside) => ({
       command: [
         `${inside("/virga/node")}/node`,
         ...flags,
@@ -210,96 +216,9 @@ function lastOf(log: string): string {
   return line === undefined ? "" : `: ${line.trim()}`;
 }
 
-interface Problem {
-  readonly message: string;
-  readonly location: string;
-  readonly frame?: string;
+function handlerFile({ handler }: FunctionConfig): string {
+  return handler.split("#")[0]!;
 }
-
-function readReport(line: string): Problem[] | undefined {
-  try {
-    return (JSON.parse(line) as { problems: Problem[] }).problems;
-  } catch {
-    return undefined; // the caller reports it
-  }
-}
-
-interface Step {
-  readonly command: readonly string[];
-  readonly environment: Readonly<Record<string, string>>;
-  readonly network: "host" | "none";
-}
-
-/** Runs one step of a build in the sandbox, with the code writable at `/code`, until it ends, times out or grows too large. */
-async function run(
-  request: BuildRequest,
-  name: string,
-  mounts: readonly Mount[],
-  deadline: number,
-  describe: (inside: (target: string) => string) => Step,
-  onAnswer?: (line: string) => void,
-): Promise<{ report: ExitReport; log: string }> {
-  request.signal.throwIfAborted();
-  const all: Mount[] = [{ source: request.directory, target: "/code", writable: true }, ...mounts];
-  const moves = request.sandbox.name !== "process";
-  const inside = (target: string): string => (moves ? target : all.find((mount) => mount.target === target)!.source);
-  const { command, environment, network } = describe(inside);
-  const program = await request.sandbox.start({
-    id: `build-${name}-${(nextBuild++).toString(36)}-${process.pid.toString(36)}`,
-    command,
-    environment: { HOME: "/tmp", LANG: "C.UTF-8", ...environment },
-    workingDirectory: inside("/code"),
-    mounts: all,
-    network,
-    limits: buildLimits,
-    channel: "none",
-    stdin: "none",
-  });
-  const lines: string[] = [];
-  const output = new ProgramOutput(program, ["stdout", "stderr"], ({ stream, text }) => {
-    if (onAnswer !== undefined && stream === "stdout") return onAnswer(text);
-    lines.push(text);
-    if (lines.length > keptLines) lines.splice(keptLines / 2, 1); // what went wrong stands first, where it ended last
-    request.onLog(text);
-  });
-  const report = await untilOver(request, program, deadline);
-  await output.ended;
-  return { report, log: lines.join("\n") };
-}
-
-async function untilOver(request: BuildRequest, program: SandboxedProgram, deadline: number): Promise<ExitReport> {
-  let reason: VirgaError | undefined;
-  const end = (error: VirgaError): void => {
-    reason ??= error;
-    void program.stop(0);
-  };
-  const onAbort = (): void => end(new VirgaError("cancelled", "The deploy was cancelled"));
-  request.signal.addEventListener("abort", onAbort, { once: true });
-  const timer = setTimeout(
-    () =>
-      end(
-        new VirgaError("build_timeout", `The build was not done within ${request.timeoutMs} ms`, {
-          fix: "Use fewer dependencies, deploy with node_modules, or raise the platform's build time.",
-        }),
-      ),
-    Math.max(1, deadline - performance.now()),
-  );
-  try {
-    const report = await program.exited;
-    if (reason !== undefined) throw reason;
-    if (report.outOfMemory) {
-      throw new VirgaError("build_failed", `The build used more than ${buildLimits.memoryMb} MiB of memory`, {
-        fix: "Deploy the function with its node_modules.",
-      });
-    }
-    return report;
-  } finally {
-    clearTimeout(timer);
-    request.signal.removeEventListener("abort", onAbort);
-  }
-}
-
-let nextBuild = 0;
 
 /** Of `compile.mjs`, where the code was loaded and its byte code kept. */
 const noIndexCode = 77;
@@ -312,9 +231,3 @@ const loadingMs = 5000;
  * own, so code with its own `node_modules` keeps them as they are.
  */
 const packagesFolder = ".virga/packages";
-
-/** Of a failed step's output, in the error. */
-const keptLines = 40;
-
-/** What npm needs for a large tree, with room; one build at a time is the deployer's business. */
-const buildLimits = { memoryMb: 2048, cpus: 2, processes: 256, openFiles: 4096, fileSizeMb: 2048, tmpMb: 512 };

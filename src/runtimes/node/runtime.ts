@@ -38,12 +38,14 @@ export function createNodeRuntime(options: NodeRuntimeOptions): Runtime {
   return {
     name: "node",
     prewarm: true,
+    bundles: ["native"],
     versions: () => Promise.resolve(versions),
     detect: detectNode,
     build: (request) => buildNode(request, tools, major(request.config.runtime), flags(request.config.limits)),
     async fingerprint(config) {
       // The guest's folder is named by its content: the build's check is part of it.
-      return `node ${process.versions.node} for ${major(config.runtime)} with ${flags(config.limits).join(" ")}, ${(await tools.guest()).split("/").at(-1)}`;
+      const bundler = config.bundle === true ? `, esbuild ${await tools.bundlerVersion()}` : "";
+      return `node ${process.versions.node} for ${major(config.runtime)} with ${flags(config.limits).join(" ")}, ${(await tools.guest()).split("/").at(-1)}${bundler}`;
     },
     start: (request) => start(request, tools, major(request.runtime)),
     toolchain: () => nodeToolchain(tools),

@@ -33,6 +33,9 @@ export interface NodeTools {
   guest(): Promise<string>;
   /** Folder of npm (with `bin/npm-cli.js`). Rejects with `runtime_unavailable`. */
   npm(): Promise<string>;
+  /** Folder of esbuild, compiled to WebAssembly. */
+  bundler(): Promise<string>;
+  bundlerVersion(): Promise<string>;
   /** Folder with the commands `npm` and `npx`, for npm at `/toolchain/npm`. */
   npmCommands(): Promise<string>;
 }
@@ -43,6 +46,7 @@ export function createNodeTools(toolsDirectory: string, log: Log, processors?: P
   const nodes = new Map<string, Promise<string>>();
   let guest: Promise<string> | undefined;
   let npm: Promise<string> | undefined;
+  let bundler: Promise<string> | undefined;
 
   async function home(name: string): Promise<string> {
     const directory = join(toolsDirectory, name);
@@ -71,6 +75,14 @@ export function createNodeTools(toolsDirectory: string, log: Log, processors?: P
       npm ??= home("node").then(placeNpm);
       npm.catch(() => (npm = undefined));
       return npm;
+    },
+    bundler() {
+      bundler ??= home("node").then(placeBundler);
+      bundler.catch(() => (bundler = undefined));
+      return bundler;
+    },
+    async bundlerVersion() {
+      return versionOf(await this.bundler());
     },
     npmCommands: () => home("node").then(placeNpmCommands),
   };
@@ -143,8 +155,24 @@ async function placeGuest(home: string): Promise<string> {
 async function placeNpm(home: string): Promise<string> {
   const found = await findNpm();
   if (await everybodyReads(join(found, "bin", "npm-cli.js"))) return found;
-  const { version } = JSON.parse(await readFile(join(found, "package.json"), "utf8")) as { version: string };
-  return place(join(home, `npm-${version}`), (staging) => cp(found, staging, { recursive: true, dereference: true }));
+  return placePackage(home, "npm", found);
+}
+
+async function placeBundler(home: string): Promise<string> {
+  const found = dirname(fileURLToPath(import.meta.resolve("esbuild-wasm/package.json")));
+  if (await everybodyReads(join(found, "esbuild.wasm"))) return found;
+  return placePackage(home, "esbuild", found);
+}
+
+async function placePackage(home: string, name: string, found: string): Promise<string> {
+  return place(join(home, `${name}-${await versionOf(found)}`), (staging) =>
+    cp(found, staging, { recursive: true, dereference: true }),
+  );
+}
+
+async function versionOf(packageFolder: string): Promise<string> {
+  const manifest = await readFile(join(packageFolder, "package.json"), "utf8");
+  return (JSON.parse(manifest) as { version: string }).version;
 }
 
 function placeNpmCommands(home: string): Promise<string> {

@@ -5,21 +5,26 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { stripTypeScriptTypes } from "node:module";
 import { dirname, extname, join } from "node:path";
 import vm from "node:vm";
+import { bundleFolder } from "./bundled.mjs";
+import { codeFrame } from "./code-frame.mjs";
 import { strippedFolder, strippedList } from "./loader.mjs";
 import { moduleIndex } from "./module-index.mjs";
 
 const [directory, handler] = process.argv.slice(2);
 const formats = {};
 const problems = [];
+let format;
 
 // Code that was deployed before may bring what belongs to its files of then.
-for (const made of [strippedFolder, moduleIndex]) rmSync(join(directory, made), { recursive: true, force: true });
+for (const made of [strippedFolder, moduleIndex, bundleFolder])
+  rmSync(join(directory, made), { recursive: true, force: true });
 if (!existsSync(join(directory, handler))) {
   problems.push({ message: `The handler file ${handler} does not exist`, location: handler });
 }
 for (const file of sources(directory)) {
   try {
-    check(file);
+    const found = check(file);
+    if (file === handler) format = found;
   } catch (error) {
     problems.push(describe(file, error));
   }
@@ -28,14 +33,14 @@ if (Object.keys(formats).length > 0) {
   mkdirSync(dirname(join(directory, strippedList)), { recursive: true });
   writeFileSync(join(directory, strippedList), JSON.stringify(formats));
 }
-process.stdout.write(`${JSON.stringify({ problems: problems.slice(0, 20) })}\n`);
+process.stdout.write(`${JSON.stringify({ problems: problems.slice(0, 20), format })}\n`);
 
+/** Gives the file's format. */
 function check(file) {
   const source = readFileSync(join(directory, file), "utf8").replace(/^\uFEFF/, "");
   const extension = extname(file);
   if (!extension.endsWith("ts")) {
-    compile(file, source.replace(/^#!/, "//"), formatOf(file, extension));
-    return;
+    return compile(file, source.replace(/^#!/, "//"), formatOf(file, extension));
   }
   const stripped = strip(source, file);
   const format = compile(file, stripped.replace(/^#!/, "//"), formatOf(file, extension));
@@ -43,6 +48,7 @@ function check(file) {
   mkdirSync(dirname(target), { recursive: true });
   writeFileSync(target, stripped);
   formats[file] = format;
+  return format;
 }
 
 function strip(source, file) {
@@ -117,7 +123,11 @@ function describe(file, error) {
   const place = placeOf(error) ?? placeByStripper(file);
   if (place === undefined) return { message, location: file };
   const { line, column } = place;
-  return { message, location: `${file}:${line}:${column}`, frame: frameOf(file, line, column) };
+  return {
+    message,
+    location: `${file}:${line}:${column}`,
+    frame: codeFrame(readFileSync(join(directory, file), "utf8"), line, column),
+  };
 }
 
 /** Node and the stripper put the place of a syntax error above its stack: `file:line`, the code, a line with carets. */
@@ -137,15 +147,4 @@ function placeByStripper(file) {
     return placeOf(error);
   }
   return undefined;
-}
-
-/** Three lines around the place, with a caret. */
-function frameOf(file, line, column) {
-  const lines = readFileSync(join(directory, file), "utf8").split("\n");
-  const first = Math.max(1, line - 2);
-  const width = String(line).length;
-  const frame = lines
-    .slice(first - 1, line)
-    .map((text, index) => `${String(first + index).padStart(width)} | ${text.slice(0, 200)}`);
-  return [...frame, `${" ".repeat(width)} | ${" ".repeat(Math.max(0, column - 1))}^`].join("\n");
 }

@@ -37,7 +37,7 @@ function trim(stack) {
 
 /** `file:line:column` of the first place in the function's own code, before any in its dependencies. */
 function locate(stack) {
-  const place = new RegExp(`(?:file://)?${RegExp.escape?.(root) ?? escape(root)}([^\\s():]+):(\\d+)(?::(\\d+))?`, "g");
+  const place = new RegExp(`(?:file://)?${escape(root)}([^\\s():]+):(\\d+)(?::(\\d+))?`, "g");
   let first;
   for (const [, file, line, column] of stack.matchAll(place)) {
     const location = column === undefined ? `${file}:${line}` : `${file}:${line}:${column}`;
@@ -51,6 +51,7 @@ function relative(text) {
   return text.replaceAll(`file://${root}`, "").replaceAll(root, "");
 }
 
-function escape(text) {
+/** As text of a regular expression. */
+export function escape(text) {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }

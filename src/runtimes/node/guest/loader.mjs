@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import * as nodeModule from "node:module";
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { findBundle, loadBundle } from "./bundled.mjs";
 import { useModules } from "./module-index.mjs";
 
 /** Where the build leaves TypeScript with its types taken out, and the list of it. */
@@ -24,13 +25,13 @@ export async function loadHandler(directory, handler, attend = useModules) {
   }
   useStripped(directory);
   if (existsSync(join(directory, byteCodeFolder))) nodeModule.enableCompileCache?.(join(directory, byteCodeFolder));
-  if (/\.[cm]?ts$/.test(path) && process.features.typescript === undefined && !stripped) {
+  const bundle = findBundle(directory);
+  if (bundle === undefined && /\.[cm]?ts$/.test(path) && process.features.typescript === undefined && !stripped) {
     throw new LoadError(
       `Node ${process.versions.node} cannot run TypeScript; use runtime node:24, or deploy JavaScript`,
     );
   }
-  const leave = attend(directory);
-  const namespace = await import(pathToFileURL(path).href).finally(leave);
+  const namespace = bundle === undefined ? await loadModules(path, directory, attend) : await loadBundle(bundle);
   const found = exported === undefined ? pickDefault(namespace) : pickNamed(namespace, exported);
   if (typeof found === "function") return found;
   const names = Object.keys(namespace).filter((name) => name !== "module.exports");
@@ -40,6 +41,11 @@ export async function loadHandler(directory, handler, attend = useModules) {
       ? `${file} has no function as its default export (${has}); write "export default async (request, context) => …"`
       : `${file} has no function that is exported as ${exported} (${has})`,
   );
+}
+
+function loadModules(path, directory, attend) {
+  const leave = attend(directory);
+  return import(pathToFileURL(path).href).finally(leave);
 }
 
 /** An error in how the function is set up, not in its code: shown without a stack. */
@@ -102,7 +108,7 @@ function useStripped(directory) {
 
 /** `./x.js` and `./x` mean `./x.ts` where only that is there, as TypeScript itself resolves them. */
 function inTypeScript(specifier, context, formats, root) {
-  if (!/^\.\.?\//.test(specifier) || context.parentURL === undefined) return undefined;
+  if (!/^(?:\.\.?\/|file:)/.test(specifier) || context.parentURL === undefined) return undefined;
   const url = new URL(specifier, context.parentURL).href;
   if (!url.startsWith(root)) return undefined;
   const file = fileURLToPath(url).slice(fileURLToPath(root).length);
