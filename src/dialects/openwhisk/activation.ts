@@ -25,15 +25,20 @@ export interface WhiskNote {
  * As `activationOf` with this result, as JSON text and without logs: what a blocking call of code is answered. Written by hand,
  * since it is written for every call.
  */
-export function blockingText(record: Invocation, name: string, note: WhiskNote, result: string): string {
-  const { id, timings, usage } = record;
+export function blockingText(
+  { activationId, record }: { readonly activationId: string; readonly record: Invocation },
+  name: string,
+  note: WhiskNote,
+  result: string,
+): string {
+  const { timings, usage } = record;
   const { duration, end, start } = timesOf(record, note);
   const subject = whiskNamespace(record.namespace);
   const waitTime = Math.round(timings.queueMs + timings.coldStartMs);
   const initTime = usage.coldStart ? `,{"key":"initTime","value":${initTimeOf(record)}}` : "";
   return (
     `{"namespace":"${subject}","name":"${name}","version":"${note.version}","subject":"${subject}",` +
-    `"activationId":"${activationIdOf(id)}","start":${start},"end":${end},"duration":${duration},` +
+    `"activationId":"${activationId}","start":${start},"end":${end},"duration":${duration},` +
     `"response":{"status":"success","statusCode":0,"success":true,"size":${Buffer.byteLength(result)},"result":${result}},` +
     `"logs":[],"annotations":[${constantText(note)},{"key":"waitTime","value":${waitTime}}${initTime}],"publish":false}`
   );

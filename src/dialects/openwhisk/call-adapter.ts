@@ -8,6 +8,7 @@ import type { CallAdapter, PreparedCall } from "../../engine/call-adapter.ts";
 import { activationIdOf, type WhiskNote } from "./activation.ts";
 import { WhiskError } from "./errors.ts";
 import { pathOf, qualifiedName, whiskNamespace } from "./names.ts";
+import { type Payload, readPayload } from "./payload.ts";
 import { annotation, type Documents, isConductor, isTruthy, type ResolvedAction, resolveAction } from "./resolution.ts";
 
 export const runContentType = "application/vnd.openwhisk.run+json";
@@ -105,21 +106,19 @@ export function compositeNoteFor(found: Omit<ResolvedAction, "defaults">): Whisk
 
 /** The payload over the defaults, as JSON text. A list passes as it is. */
 function merged({ defaults }: ResolvedAction, body: Uint8Array): string {
-  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8").trim();
-  if (text === "") return defaults.isEmpty ? "{}" : JSON.stringify(defaults.values);
-  const payload = parse(text);
-  if (Array.isArray(payload)) return text;
-  if (typeof payload !== "object" || payload === null) {
+  const { text, value } = read(body);
+  if (Array.isArray(value)) return text;
+  if (typeof value !== "object" || value === null) {
     throw new VirgaError("bad_request", "An action takes a JSON object or a JSON list", {
       fix: 'send such as {"name": "x"}',
     });
   }
-  return defaults.isEmpty ? text : JSON.stringify(Object.assign({}, defaults.values, payload));
+  return defaults.isEmpty ? text : JSON.stringify(Object.assign({}, defaults.values, value));
 }
 
-function parse(text: string): Json {
+function read(body: Uint8Array): Payload {
   try {
-    return JSON.parse(text) as Json;
+    return readPayload(body);
   } catch (thrown) {
     throw new VirgaError("bad_request", "The payload is no JSON", { cause: thrown, fix: "send a JSON object" });
   }

@@ -4,9 +4,10 @@ import { blockingText } from "./activation.ts";
 import { noteFor } from "./call-adapter.ts";
 import type { WhiskContext } from "./context.ts";
 import { malformed, WhiskError } from "./errors.ts";
-import { type Exchange, parseJson } from "./exchange.ts";
+import type { Exchange } from "./exchange.ts";
 import { sizeLimits } from "./limits.ts";
 import type { QualifiedName } from "./names.ts";
+import { readPayload } from "./payload.ts";
 import { annotation, type ResolvedAction, resolveAction } from "./resolution.ts";
 import type { Subject } from "./subjects.ts";
 
@@ -46,7 +47,7 @@ export async function invokeAction(
     if (text !== undefined) {
       exchange.answerText(
         200,
-        wantsResult ? text : blockingText(invoked.record, action.called.name, noteFor(action), text),
+        wantsResult ? text : blockingText(invoked, action.called.name, noteFor(action), text),
         header,
       );
       return;
@@ -63,13 +64,21 @@ export async function invokeAction(
 /** Throws 400 for what is no object or list, and where it gives what a `final` action keeps to itself. */
 export function checkPayload(payload: Uint8Array, action: ResolvedAction): void {
   if (payload.length === 0) return;
-  const parsed = parseJson(payload);
+  const parsed = valueOf(payload);
   if (typeof parsed !== "object" || parsed === null) throw malformed("The payload is no JSON object or list.");
   const kept = protectedNames(action);
   if (kept.size === 0 || Array.isArray(parsed)) return;
   const taken = Object.keys(parsed).filter((key) => kept.has(key));
   if (taken.length > 0)
     throw new WhiskError(400, `The request may not override the final parameters ${taken.join(", ")}.`);
+}
+
+function valueOf(payload: Uint8Array): Json {
+  try {
+    return readPayload(payload).value;
+  } catch (thrown) {
+    throw malformed((thrown as Error).message);
+  }
 }
 
 /** Defaults of a `final` action that have a value. */
