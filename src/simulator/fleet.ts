@@ -1,13 +1,16 @@
-import { type KeepAlivePolicy, type Plan, shortestKeepMs } from "../core/keep-alive/policy.ts";
+import type { KeepAlivePolicy } from "../core/keep-alive/policy.ts";
 import type { FunctionConfig } from "../core/model.ts";
-import { type Autoscaler, createAutoscaler } from "../core/scaling/autoscaler.ts";
 import { decideStarts, smoothed } from "../core/scaling/demand.ts";
-import { tickMs } from "../core/scaling/recent-maximum.ts";
 import { decideTowards } from "../core/scaling/target.ts";
 import type { Standing } from "../core/scaling/verdict.ts";
-import { Heap } from "./heap.ts";
+import { LastInstance } from "./last-instance.ts";
+import { Line } from "./line.ts";
 import type { Waits } from "./replay.ts";
+import { Ring } from "./ring.ts";
+import { SimulatedScaler } from "./scaler.ts";
+import { Flow, Stretch } from "./stretch.ts";
 import type { Application } from "./trace.ts";
+import { Traffic } from "./traffic.ts";
 
 /** What all fleets of one scaling policy add up to. */
 export interface ScalingOutcome {
@@ -30,28 +33,8 @@ export interface FleetSettings {
   readonly config: Pick<FunctionConfig, "limits" | "scaling">;
   /** Who says how long the last instance stays under `demand`; absent: each is kept for `keepAliveMs`. */
   readonly keepAlive: KeepAlivePolicy | undefined;
-}
-
-/** `left` calls from `nextAt` on, `gapMs` apart. */
-interface Stretch {
-  nextAt: number;
-  left: number;
-  readonly gapMs: number;
-  readonly runMs: number;
-  /** Its calls that run, one by one, and the sum of the times at which they end. */
-  running: number;
-  endsSum: number;
-}
-
-/** A stretch whose calls all find an instance: one event for all of them. */
-interface Flow {
-  readonly from: number;
-  readonly endsAt: number;
-  readonly calls: number;
-  readonly gapMs: number;
-  readonly runMs: number;
-  /** Calls of it in flight at the same time. */
-  readonly width: number;
+  /** Policies that are asked at intervals are asked each time, even where they say that they will decide the same. */
+  readonly everySecond?: boolean;
 }
 
 /**
@@ -62,54 +45,40 @@ interface Flow {
 export class SimulatedFleet {
   readonly #application: Application;
   readonly #config: FleetSettings["config"];
-  readonly #keepAlive: KeepAlivePolicy | undefined;
+  /** Absent where each instance is kept for the same time, and under other policies than `demand`. */
+  readonly #last: LastInstance | undefined;
+  /** Absent under `demand`. */
+  readonly #scaler: SimulatedScaler | undefined;
   readonly #outcome: ScalingOutcome;
   readonly #slots: number;
   #now = 0;
+  /** Up to where it is known what comes. */
+  #horizon = 0;
+  #instanceMs = 0;
+  /** Of calls. */
+  #workMs = 0;
 
   #ready = 0;
   /** Are to go when the calls that they have are over. */
   #draining = 0;
   /** When each start is over; all take the same time. */
-  readonly #starting: number[] = [];
+  readonly #starting = new Ring();
   /** Since when each idle instance is, the longest first. */
-  readonly #idleSince: number[] = [];
+  readonly #idleSince = new Ring();
 
-  #running = 0;
-  readonly #line: { at: number; runMs: number; stretch: number }[] = [];
-  #lineHead = 0;
-  /** Ends of calls, and of flows; the value is the stretch or the flow that it belongs to, or `single`. */
-  readonly #ends = new Heap();
-  readonly #stretches = new Map<number, Stretch>();
-  readonly #flows = new Map<number, Flow>();
-  #nextId = 0;
-  /** Calls in flight and calls per ms of all flows. */
-  #flowLoad = 0;
-  #flowRate = 0;
+  readonly #traffic = new Traffic();
+  readonly #line = new Line();
 
   #typicalRunMs: number | undefined;
   #typicalStartMs: number | undefined;
   #askAt = never;
 
-  #autoscaler: Autoscaler | undefined;
-  #target = 0;
-  #why = "";
-  #beatAt = never;
-  /** Since the last beat. */
-  #loadArea = 0;
-  #arrived = 0;
-  #completed = 0;
-  #sampledAt = 0;
-
-  #habit: unknown;
-  #idleFrom = -1;
-  #plan: Plan | undefined;
-  #prewarmAt = never;
-
-  constructor(application: Application, { config, keepAlive }: FleetSettings, outcome: ScalingOutcome) {
+  constructor(application: Application, { config, keepAlive, everySecond }: FleetSettings, outcome: ScalingOutcome) {
+    const demand = config.scaling.policy === "demand";
     this.#application = application;
     this.#config = config;
-    this.#keepAlive = config.scaling.policy === "demand" ? keepAlive : undefined;
+    this.#last = demand && keepAlive !== undefined ? new LastInstance(keepAlive, application) : undefined;
+    this.#scaler = demand ? undefined : new SimulatedScaler(config, everySecond === true);
     this.#outcome = outcome;
     this.#slots = config.limits.concurrency;
   }
@@ -117,19 +86,51 @@ export class SimulatedFleet {
   /** Calls at `at`, in order of time; what else is due by then is done first. */
   call(at: number, calls: number, gapMs: number, runMs: number): void {
     this.runUntil(at);
-    if (calls === 1) return this.#arrive(runMs, single);
-    const id = this.#nextId++;
-    this.#stretches.set(id, { nextAt: at, left: calls, gapMs, runMs, running: 0, endsSum: 0 });
-    this.#advanceStretch(id);
+    if (this.#scaler?.resting === true) this.#scaler.stir(at, this.#standing());
+    if (calls === 1) return this.#arrive(runMs, undefined);
+    const stretch = new Stretch(at, calls, gapMs, runMs);
+    this.#traffic.follow(stretch);
+    this.#advanceStretch(stretch);
   }
 
-  /** Does what is due up to `end`, and at it. */
+  /** Does what is due up to `end`, and at it. Of what is due at the same time, calls come last. */
   runUntil(end: number): void {
+    this.#horizon = end;
+    const traffic = this.#traffic;
+    const scaler = this.#scaler;
     for (;;) {
-      const at = this.#nextEvent();
+      let at = traffic.endsAt;
+      let due: Due = Due.end;
+      const startedAt = this.#starting.first();
+      if (startedAt < at) {
+        at = startedAt;
+        due = Due.started;
+      }
+      if (scaler === undefined) {
+        if (this.#askAt < at) {
+          at = this.#askAt;
+          due = Due.ask;
+        }
+        if (this.#last !== undefined && this.#last.prewarmAt < at) {
+          at = this.#last.prewarmAt;
+          due = Due.prewarm;
+        }
+        const reapAt = this.#reapAt();
+        if (reapAt < at) {
+          at = reapAt;
+          due = Due.reap;
+        }
+      } else if (scaler.beatAt < at) {
+        at = scaler.beatAt;
+        due = Due.beat;
+      }
+      if (traffic.comesAt < at) {
+        at = traffic.comesAt;
+        due = Due.call;
+      }
       if (at > end) break;
       this.#advance(at);
-      this.#handle(at);
+      this.#handle(due);
     }
     this.#advance(end);
   }
@@ -137,111 +138,109 @@ export class SimulatedFleet {
   /** The trace is over. */
   finish(end: number): void {
     this.runUntil(end);
-    for (const flow of this.#flows.values()) this.#count(flow, Math.min(flow.calls, callsBefore(flow, end)));
-  }
-
-  #nextEvent(): number {
-    let at = Math.min(this.#ends.least() ?? never, this.#starting[0] ?? never, this.#beatAt, this.#askAt);
-    for (const { nextAt } of this.#stretches.values()) at = Math.min(at, nextAt);
-    return Math.min(at, this.#prewarmAt, this.#reapAt());
-  }
-
-  #handle(at: number): void {
-    if ((this.#ends.least() ?? never) <= at) return this.#end();
-    if ((this.#starting[0] ?? never) <= at) return this.#started();
-    if (this.#beatAt <= at) return this.#beat();
-    if (this.#askAt <= at) {
-      this.#askAt = never;
-      return this.#hungry();
+    const { memoryMb } = this.#application;
+    for (const flow of this.#traffic.flows) {
+      this.#count(flow, flow.callsUpTo(end));
+      this.#workMs += flow.workUpTo(end);
     }
-    if (this.#prewarmAt <= at) return this.#prewarm();
-    if (this.#reapAt() <= at) return this.#reap();
-    for (const [id, { nextAt }] of this.#stretches) if (nextAt <= at) return this.#advanceStretch(id);
+    for (const stretch of this.#traffic.stretches) this.#countPrompt(stretch);
+    this.#outcome.instanceMs += this.#instanceMs;
+    this.#outcome.heldMb += this.#instanceMs * memoryMb;
+    this.#outcome.busyMb += (this.#workMs * memoryMb) / this.#slots;
+  }
+
+  #handle(due: Due): void {
+    switch (due) {
+      case Due.end:
+        return this.#end();
+      case Due.started:
+        return this.#started();
+      case Due.beat:
+        return this.#beat();
+      case Due.ask:
+        this.#askAt = never;
+        return this.#hungry();
+      case Due.prewarm:
+        this.#last!.comes(this.#now);
+        return this.#start(1);
+      case Due.reap:
+        return this.#reap();
+      case Due.call:
+        return this.#advanceStretch(this.#traffic.due());
+    }
   }
 
   #advance(to: number): void {
     const passed = to - this.#now;
     if (passed <= 0) return;
-    const { memoryMb } = this.#application;
-    const held = this.#ready + this.#draining + this.#starting.length;
-    const alone = this.#running - this.#flowWidth();
-    this.#outcome.instanceMs += held * passed;
-    this.#outcome.heldMb += held * passed * memoryMb;
-    this.#outcome.busyMb += ((alone + this.#flowLoad) * passed * memoryMb) / this.#slots;
-    this.#loadArea += (alone + this.#flowLoad + this.#waiting()) * passed;
-    this.#arrived += this.#flowRate * passed;
-    this.#completed += this.#flowRate * passed;
+    const traffic = this.#traffic;
+    // Flows are measured when they end.
+    const running = traffic.running - traffic.places;
+    this.#instanceMs += (this.#ready + this.#draining + this.#starting.length) * passed;
+    this.#workMs += running * passed;
+    this.#scaler?.measured((running + this.#line.length) * passed, 0, 0);
     this.#now = to;
   }
 
   // Calls
 
-  #advanceStretch(id: number): void {
-    const stretch = this.#stretches.get(id)!;
-    const { left, gapMs, runMs, running } = stretch;
-    const width = Math.max(1, Math.ceil(runMs / gapMs));
-    // Seconds that have a call or none are not averaged away: a policy may see them.
-    const fine = this.#config.scaling.policy === "demand" || gapMs <= beatMs / 4;
-    // What is in flight of it already is part of the flow.
-    const places = this.#free() + running;
-    const fits = latenessMs(stretch) <= places * gapMs - runMs;
-    if (fine && left > 3 * width && this.#waiting() === 0 && fits) {
-      this.#stretches.delete(id);
-      if (this.#running === 0) this.#called();
-      this.#running -= running;
-      this.#worked(stretch.endsSum - running * this.#now);
-      const endsAt = this.#now + (left - 1) * gapMs + runMs;
-      return this.#flow({ from: this.#now, endsAt, calls: left, gapMs, runMs, width });
+  #advanceStretch(stretch: Stretch): void {
+    const traffic = this.#traffic;
+    // Before that some instances are idle that will not be, and demand counts for how long.
+    const even = stretch.risen || this.#scaler !== undefined;
+    const quiet = this.#line.length === 0 && this.#draining === 0;
+    if (even && quiet && stretch.left >= fewestFlowing && stretch.fits(this.#free())) {
+      if (traffic.running === 0) this.#last?.called(this.#now, this.#ready === 0);
+      this.#countPrompt(stretch);
+      traffic.flow(stretch, this.#now);
+      return this.#settle();
     }
-    stretch.nextAt += gapMs;
-    if (--stretch.left === 0) stretch.nextAt = never;
-    this.#arrive(runMs, id);
-    // What of it still waits is counted as calls of their own.
-    if (stretch.left === 0 && stretch.running === 0) this.#stretches.delete(id);
+    if (this.#line.length >= this.#config.limits.queueLength && this.#free() <= 0) return this.#refuse(stretch);
+    traffic.came(stretch, 1);
+    this.#arrive(stretch.runMs, stretch);
   }
 
-  #flow(flow: Flow): void {
-    this.#running += flow.width;
-    this.#flowLoad += loadOf(flow);
-    this.#flowRate += rateOf(flow);
-    this.#flows.set(this.#nextId, flow);
-    this.#ends.push(flow.endsAt, this.#nextId++);
+  /** Its calls are refused up to the next time at which anything may change. */
+  #refuse(stretch: Stretch): void {
+    const traffic = this.#traffic;
+    const before = Math.min(
+      this.#horizon,
+      traffic.endsAt,
+      this.#starting.first(),
+      this.#scaler?.beatAt ?? this.#askAt,
+      traffic.comesBeside(stretch),
+    );
+    const more = Math.floor((before - stretch.nextAt) / stretch.gapMs);
+    const calls = Math.min(stretch.left, Math.max(1, more));
+    traffic.came(stretch, calls);
+    this.#scaler?.measured(0, calls, 0);
+    this.#outcome.calls += calls;
+    this.#outcome.refused += calls;
+    this.#tidy(stretch);
+  }
+
+  /** Where places are short, calls go one by one. */
+  #breakFlows(): void {
+    if (this.#traffic.flows.length === 0) return;
+    for (const flow of [...this.#traffic.flows]) this.#breakFlow(flow);
     this.#settle();
   }
 
-  /** Its calls go one by one again: there are fewer instances than it took. */
-  #breakFlow(id: number, flow: Flow): void {
-    const done = Math.min(flow.calls, callsBefore(flow, this.#now));
-    this.#endFlow(id, flow, done);
-    const last = flow.from + (done - 1) * flow.gapMs;
-    let workMs = done * flow.runMs - loadOf(flow) * (this.#now - flow.from);
-    for (let back = 0; back < done; back++) {
-      const endsAt = last - back * flow.gapMs + flow.runMs;
-      if (endsAt <= this.#now) break;
-      this.#running++;
-      this.#ends.push(endsAt, single);
-      workMs -= endsAt - this.#now;
-    }
-    // Its average is not what has run up to now.
-    this.#worked(workMs);
-    if (done === flow.calls) return;
-    const rest = { nextAt: flow.from + done * flow.gapMs, left: flow.calls - done, running: 0, endsSum: 0 };
-    this.#stretches.set(this.#nextId++, { ...rest, gapMs: flow.gapMs, runMs: flow.runMs });
-  }
-
-  /** Time of calls that is not seen passing. */
-  #worked(ms: number): void {
-    this.#outcome.busyMb += (ms * this.#application.memoryMb) / this.#slots;
-  }
-
-  #endFlow(id: number, flow: Flow, done: number): void {
-    this.#flows.delete(id);
-    this.#running -= flow.width;
-    this.#flowLoad = this.#flows.size === 0 ? 0 : this.#flowLoad - loadOf(flow);
-    this.#flowRate = this.#flows.size === 0 ? 0 : this.#flowRate - rateOf(flow);
+  /** Its calls that are to come go one by one, and those that run end so. */
+  #breakFlow(flow: Flow): void {
+    const traffic = this.#traffic;
+    const done = flow.callsUpTo(this.#now);
+    const running = flow.runningAt(this.#now);
+    this.#measure(flow);
+    this.#workMs += flow.workUpTo(this.#now);
+    traffic.remove(flow);
     this.#count(flow, done);
-    const idleMs = flow.gapMs - flow.runMs;
-    if (idleMs > 0 && done > 1) this.#keepAlive?.observe(this.#habit, idleMs, this.#now, done - 1, false);
+    this.#last?.calledAgain(this.#now, done - 1, flow.gapMs - flow.runMs);
+    const last = flow.from + (done - 1) * flow.gapMs;
+    const rest = new Stretch(last + flow.gapMs, flow.calls - done, flow.gapMs, flow.runMs);
+    rest.ends.reserve(running);
+    for (let back = running - 1; back >= 0; back--) rest.begin(last - back * flow.gapMs);
+    if (rest.left + running > 0) traffic.follow(rest);
   }
 
   #count({ runMs }: Flow, calls: number): void {
@@ -250,121 +249,125 @@ export class SimulatedFleet {
     this.#typicalRunMs = smoothed(this.#typicalRunMs, runMs);
   }
 
-  #arrive(runMs: number, stretch: number): void {
-    this.#arrived++;
+  #measure(flow: Flow): void {
+    if (this.#scaler === undefined) return;
+    flow.measure(this.#now);
+    this.#scaler.measured(flow.area, flow.came, flow.ended);
+  }
+
+  #countPrompt(stretch: Stretch): void {
+    if (stretch.prompt > 0) this.#outcome.waits.add(0, stretch.runMs, stretch.prompt);
+    stretch.prompt = 0;
+  }
+
+  #tidy(stretch: Stretch): void {
+    if (this.#traffic.tidy(stretch)) this.#countPrompt(stretch);
+  }
+
+  #arrive(runMs: number, stretch: Stretch | undefined): void {
+    this.#scaler?.measured(0, 1, 0);
     this.#outcome.calls++;
-    if (this.#running === 0 && this.#waiting() === 0) this.#called();
-    if (this.#waiting() === 0 && this.#free() > 0) {
-      this.#begin(this.#now, runMs, stretch);
+    const waiting = this.#line.length;
+    if (waiting === 0 && this.#traffic.running === 0) this.#last?.called(this.#now, this.#ready === 0);
+    if (waiting === 0 && this.#free() <= 0) this.#breakFlows();
+    if (waiting === 0 && this.#free() > 0) {
+      if (stretch === undefined) this.#outcome.waits.add(0, runMs, 1);
+      else stretch.prompt++;
+      this.#begin(runMs, stretch);
       return this.#settle();
     }
-    if (this.#waiting() >= this.#config.limits.queueLength) {
+    if (waiting >= this.#config.limits.queueLength) {
       this.#outcome.refused++;
       return;
     }
     this.#outcome.waited++;
-    this.#line.push({ at: this.#now, runMs, stretch });
+    if (stretch !== undefined) stretch.waiting++;
+    this.#line.push(this.#now, runMs, stretch);
     this.#attend();
   }
 
-  #begin(cameAt: number, runMs: number, stretch: number): void {
-    this.#outcome.waits.add(this.#now - cameAt, runMs, 1);
-    const of = this.#stretches.get(stretch);
-    if (of !== undefined) {
-      of.running++;
-      of.endsSum += this.#now + runMs;
-    }
-    this.#running++;
-    this.#ends.push(this.#now + runMs, of === undefined ? single : stretch);
-    this.#typicalRunMs = smoothed(this.#typicalRunMs, runMs);
+  #begin(runMs: number, stretch: Stretch | undefined): void {
+    this.#traffic.begin(this.#now, runMs, stretch);
+    if (this.#scaler === undefined) this.#typicalRunMs = smoothed(this.#typicalRunMs, runMs);
   }
 
   #end(): void {
-    const id = this.#ends.pop();
-    const flow = this.#flows.get(id);
-    const stretch = this.#stretches.get(id);
-    if (flow !== undefined) this.#endFlow(id, flow, flow.calls);
-    else if (id === single || stretch !== undefined) {
-      this.#running--;
-      this.#completed++;
-      if (stretch !== undefined) {
-        stretch.endsSum -= this.#now;
-        if (--stretch.running === 0 && stretch.left === 0) this.#stretches.delete(id);
-      }
+    const traffic = this.#traffic;
+    const ended = traffic.ending();
+    if (ended instanceof Flow) this.#breakFlow(ended);
+    else {
+      traffic.end();
+      this.#scaler?.measured(0, 0, 1);
+      if (ended !== undefined) this.#tidy(ended);
     }
-    // Of a stretch that has become a flow, or a flow that was broken.
-    else return;
-    while (this.#draining > 0 && this.#running <= (this.#ready + this.#draining - 1) * this.#slots) this.#draining--;
+    while (this.#draining > 0 && traffic.running <= (this.#ready + this.#draining - 1) * this.#slots) this.#draining--;
     this.#serve();
-    if (this.#running === 0) this.#idleFrom = this.#now;
+    if (traffic.running === 0) this.#last?.rests(this.#now);
   }
 
   /** The line goes on where it can. */
   #serve(): void {
-    while (this.#waiting() > 0 && this.#free() > 0) {
-      const { at, runMs, stretch } = this.#line[this.#lineHead++]!;
-      this.#begin(at, runMs, stretch);
-    }
-    if (this.#lineHead === this.#line.length) {
-      this.#line.length = this.#lineHead = 0;
-    } else if (this.#lineHead > 1024) {
-      this.#line.splice(0, this.#lineHead);
-      this.#lineHead = 0;
+    const line = this.#line;
+    while (line.length > 0 && this.#free() > 0) {
+      const runMs = line.firstRunMs();
+      const stretch = line.firstOf();
+      this.#outcome.waits.add(this.#now - line.firstAt(), runMs, 1);
+      line.shift();
+      if (stretch !== undefined) stretch.waiting--;
+      this.#begin(runMs, stretch);
     }
     this.#settle();
-    if (this.#waiting() > 0) this.#hungry();
-  }
-
-  #waiting(): number {
-    return this.#line.length - this.#lineHead;
+    if (line.length > 0 && this.#scaler === undefined) this.#hungry();
   }
 
   /** Places for calls in instances that take new ones. */
   #free(): number {
-    const drained = Math.min(this.#running, this.#draining * this.#slots);
-    return this.#ready * this.#slots - (this.#running - drained);
+    return this.#ready * this.#slots - this.#serving();
   }
 
-  #flowWidth(): number {
-    let width = 0;
-    for (const flow of this.#flows.values()) width += flow.width;
-    return width;
+  /** Calls in instances that take new ones. */
+  #serving(): number {
+    const { running } = this.#traffic;
+    return this.#draining === 0 ? running : running - Math.min(running, this.#draining * this.#slots);
   }
 
   // Instances
 
   #hungry(): void {
     const { scaling } = this.#config;
-    const { starting } = this.#standing();
-    const waiting = this.#waiting();
-    const present = { ready: this.#ready, starting, failures: 0, waiting };
-    if (scaling.policy === "demand") {
-      const oldest = this.#line[this.#lineHead];
-      const startMs = this.#typicalStartMs;
-      const { start } = decideStarts({
-        ...present,
-        oldestWaitMs: oldest === undefined ? 0 : this.#now - oldest.at,
-        concurrency: this.#slots,
-        min: scaling.min,
-        max: scaling.max,
-        // Nobody asks for any in a trace.
-        idle: 0,
-        spare: 0,
-        typicalRunMs: this.#typicalRunMs,
-        typicalStartMs: startMs,
-      });
-      this.#start(start);
-      // A line that outlasts a start gets its instances anyway.
-      if (oldest !== undefined && startMs !== undefined && oldest.at + startMs > this.#now)
-        this.#askAt = oldest.at + startMs;
-    } else this.#start(decideTowards({ ...present, target: this.#target, why: this.#why }).start);
+    const present = {
+      ready: this.#ready,
+      starting: this.#starting.length,
+      failures: 0,
+      waiting: this.#line.length,
+    };
+    if (this.#scaler !== undefined) {
+      return this.#start(decideTowards({ ...present, target: this.#scaler.target, why: "" }).start);
+    }
+    const oldestAt = this.#line.firstAt();
+    const startMs = this.#typicalStartMs;
+    const { start } = decideStarts({
+      ...present,
+      oldestWaitMs: oldestAt === never ? 0 : this.#now - oldestAt,
+      concurrency: this.#slots,
+      min: scaling.min,
+      max: scaling.max,
+      // Nobody asks for any in a trace.
+      idle: 0,
+      spare: 0,
+      typicalRunMs: this.#typicalRunMs,
+      typicalStartMs: startMs,
+    });
+    this.#start(start);
+    // A line that outlasts a start gets its instances anyway.
+    if (oldestAt !== never && startMs !== undefined && oldestAt + startMs > this.#now) this.#askAt = oldestAt + startMs;
   }
 
   #start(count: number): void {
     for (let n = 0; n < count; n++) this.#starting.push(this.#now + this.#application.startMs);
     this.#outcome.starts += count;
     const all = this.#ready + this.#draining + this.#starting.length;
-    this.#outcome.mostInstances = Math.max(this.#outcome.mostInstances, all);
+    if (all > this.#outcome.mostInstances) this.#outcome.mostInstances = all;
   }
 
   #started(): void {
@@ -376,21 +379,21 @@ export class SimulatedFleet {
 
   /** Keeps the idle ones' times: those that work are the ones that worked last. */
   #settle(): void {
-    const drained = Math.min(this.#running, this.#draining * this.#slots);
-    const idle = this.#ready - Math.min(this.#ready, Math.ceil((this.#running - drained) / this.#slots));
-    while (this.#idleSince.length > idle) this.#idleSince.pop();
-    while (this.#idleSince.length < idle) this.#idleSince.push(this.#now);
+    const idleSince = this.#idleSince;
+    const idle = Math.max(0, this.#ready - Math.ceil(this.#serving() / this.#slots));
+    while (idleSince.length > idle) idleSince.pop();
+    while (idleSince.length < idle) idleSince.push(this.#now);
   }
 
   /** Takes instances away, idle ones first; calls that run finish. */
   #trim(count: number): void {
+    if (count > this.#idleSince.length) this.#breakFlows();
     const idle = Math.min(count, this.#idleSince.length);
-    this.#idleSince.splice(0, idle);
+    for (let n = 0; n < idle; n++) this.#idleSince.shift();
     this.#ready -= idle;
     const busy = Math.min(count - idle, this.#ready);
     if (busy > 0) {
-      for (const [id, flow] of this.#flows) this.#breakFlow(id, flow);
-      const working = Math.min(busy, Math.ceil(this.#running / this.#slots) - this.#draining);
+      const working = Math.min(busy, Math.ceil(this.#traffic.running / this.#slots) - this.#draining);
       this.#ready -= busy;
       this.#draining += Math.max(0, working);
     }
@@ -400,39 +403,16 @@ export class SimulatedFleet {
   // Demand: who goes
 
   #reapAt(): number {
-    if (this.#autoscaler !== undefined || this.#config.scaling.policy !== "demand") return never;
     const { min, keepAliveMs } = this.#config.scaling;
     if (this.#ready <= min || this.#idleSince.length === 0) return never;
-    if (this.#keepAlive === undefined || this.#ready > 1) return this.#idleSince[0]! + keepAliveMs;
-    if (this.#running + this.#waiting() > 0) return never;
-    return this.#idleFrom + (this.#plan?.keepMs ?? shortestKeepMs);
+    if (this.#last === undefined || this.#ready > 1) return this.#idleSince.first() + keepAliveMs;
+    return this.#traffic.running + this.#line.length > 0 ? never : this.#last.goesAt();
   }
 
   #reap(): void {
-    if (this.#keepAlive !== undefined && this.#ready === 1) {
-      this.#plan ??= this.#keepAlive.decide(this.#habit, 0, this.#idleFrom, this.#application);
-      if (this.#now < this.#idleFrom + this.#plan.keepMs) return;
-      this.#prewarmAt = this.#idleFrom + this.#plan.prewarmMs;
-    }
+    if (this.#last !== undefined && this.#ready === 1 && !this.#last.goes(this.#now)) return;
     this.#idleSince.shift();
     this.#ready--;
-  }
-
-  #prewarm(): void {
-    const idleMs = this.#now - this.#idleFrom;
-    this.#plan = this.#keepAlive!.decide(this.#habit, idleMs, this.#now, this.#application);
-    this.#prewarmAt = never;
-    this.#start(1);
-  }
-
-  /** A call came when none ran. */
-  #called(): void {
-    if (this.#keepAlive === undefined) return;
-    const cold = this.#ready === 0;
-    if (this.#idleFrom < 0) this.#habit = this.#keepAlive.begin(this.#now);
-    else this.#keepAlive.observe(this.#habit, this.#now - this.#idleFrom, this.#now, 1, cold);
-    this.#plan = undefined;
-    this.#prewarmAt = never;
   }
 
   // The others: asked each tick
@@ -441,88 +421,36 @@ export class SimulatedFleet {
     return {
       ready: this.#ready,
       starting: this.#starting.length,
-      running: this.#running,
-      waiting: this.#waiting(),
+      running: this.#traffic.runningAt(this.#now),
+      waiting: this.#line.length,
     };
   }
 
   #attend(): void {
-    if (this.#config.scaling.policy === "demand") return this.#hungry();
-    const moment = { now: this.#now, epochMs: this.#now };
-    if (this.#autoscaler === undefined) {
-      this.#autoscaler = createAutoscaler(this.#config, false, moment, this.#standing())!;
-      this.#target = this.#config.scaling.min;
-      this.#wake();
-      this.#decide(this.#autoscaler);
-    } else this.#wake();
-    if (this.#target === 0) {
-      this.#autoscaler.poke(this.#now);
-      this.#decide(this.#autoscaler);
-    }
-  }
-
-  #wake(): void {
-    if (this.#beatAt !== never) return;
-    this.#beatAt = (Math.floor(this.#now / beatMs) + 1) * beatMs;
-    this.#sampledAt = this.#now;
-    this.#loadArea = this.#completed = 0;
-    this.#arrived = this.#waiting();
+    const scaler = this.#scaler;
+    if (scaler === undefined) return this.#hungry();
+    if (scaler.attend(this.#now, this.#standing())) this.#follow(scaler.target);
   }
 
   #beat(): void {
-    const autoscaler = this.#autoscaler!;
-    const passed = this.#now - this.#sampledAt;
-    const concurrency = passed > 0 ? this.#loadArea / passed : this.#running + this.#waiting();
-    autoscaler.record(this.#now, {
-      concurrency,
-      requests: this.#arrived,
-      completed: this.#completed,
-      queue: this.#waiting(),
-      // Nothing is known of it: a call that runs is taken to use the processors of its share of the instance.
-      cpu: (Math.min(concurrency, this.#ready * this.#slots) * this.#config.limits.cpus) / this.#slots,
-      instances: this.#ready,
-    });
-    this.#sampledAt = this.#now;
-    this.#loadArea = this.#arrived = this.#completed = 0;
-    this.#beatAt = this.#now + beatMs;
-    if (this.#now % tickMs !== 0) return;
-    this.#decide(autoscaler);
-    const all = this.#ready + this.#draining + this.#starting.length + this.#running + this.#waiting();
-    if (all === 0 && this.#target === 0 && autoscaler.sleeps(this.#now)) this.#beatAt = never;
+    const scaler = this.#scaler!;
+    for (const flow of this.#traffic.flows) this.#measure(flow);
+    if (!scaler.beat(this.#now, this.#standing())) return;
+    this.#follow(scaler.target);
+    if (!this.#traffic.over || this.#line.length > 0 || this.#starting.length > 0 || this.#draining > 0) return;
+    if (this.#ready === 0) scaler.sleep(this.#now);
+    else scaler.rest(this.#now, this.#standing());
   }
 
-  #decide(autoscaler: Autoscaler): void {
-    const { desired, reasons } = autoscaler.decide({ now: this.#now, epochMs: this.#now }, this.#standing());
-    if (desired !== undefined) {
-      this.#target = desired;
-      this.#why = reasons.at(-1) ?? "";
-    }
-    if (this.#ready > this.#target) this.#trim(this.#ready - this.#target);
-    else if (this.#ready + this.#starting.length < this.#target) this.#hungry();
+  #follow(target: number): void {
+    if (this.#ready > target) this.#trim(this.#ready - target);
+    else if (this.#ready + this.#starting.length < target) this.#hungry();
   }
 }
 
-/** How much later than they came its running calls began, in all: the most that the next ones have to wait for a place. */
-function latenessMs({ nextAt, gapMs, runMs, running, endsSum }: Stretch): number {
-  const endsSumInTime = running * (nextAt + runMs) - (gapMs * running * (running + 1)) / 2;
-  // Sums of fractions are not exact.
-  return Math.floor(endsSum - endsSumInTime);
-}
-
-/** Calls in flight on average. */
-function loadOf(flow: Flow): number {
-  return flow.runMs * rateOf(flow);
-}
-
-/** Calls per ms. */
-function rateOf({ from, endsAt, calls }: Flow): number {
-  return calls / (endsAt - from);
-}
-
-function callsBefore({ from, gapMs }: Flow, now: number): number {
-  return Math.floor((now - from) / gapMs) + 1;
-}
+const Due = { end: 0, started: 1, beat: 2, ask: 3, prewarm: 4, reap: 5, call: 6 } as const;
+type Due = (typeof Due)[keyof typeof Due];
 
 const never = Number.POSITIVE_INFINITY;
-const beatMs = 1000;
-const single = -1;
+/** Calls that are worth a flow. */
+const fewestFlowing = 4;

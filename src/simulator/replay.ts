@@ -126,20 +126,28 @@ export function emptyOutcome(applications: number): Outcome {
 
 /** Waiting for a start, and waiting and running together, in bins of a twelfth of an octave: exact to 3 %. */
 export class Waits {
-  readonly #wait = new Float64Array(binCount);
-  readonly #latency = new Float64Array(binCount);
+  readonly wait = new Float64Array(binCount);
+  readonly latency = new Float64Array(binCount);
 
   add(waitMs: number, runMs: number, times: number): void {
-    this.#wait[binOf(waitMs)]! += times;
-    this.#latency[binOf(waitMs + runMs)]! += times;
+    this.wait[binOf(waitMs)]! += times;
+    this.latency[binOf(waitMs + runMs)]! += times;
+  }
+
+  /** Those that others counted. */
+  include(others: Pick<Waits, "wait" | "latency">): void {
+    for (let bin = 0; bin < binCount; bin++) {
+      this.wait[bin]! += others.wait[bin]!;
+      this.latency[bin]! += others.latency[bin]!;
+    }
   }
 
   waitMs(share: number): number {
-    return percentile(this.#wait, share);
+    return percentile(this.wait, share);
   }
 
   latencyMs(share: number): number {
-    return percentile(this.#latency, share);
+    return percentile(this.latency, share);
   }
 }
 

@@ -28,17 +28,7 @@ export interface ScalingReport {
 
 /** Replays a trace's calls, with the times that they run, for one scaling policy. Each application is one function. */
 export class ScalingReplay {
-  readonly outcome: ScalingOutcome = {
-    waits: new Waits(),
-    calls: 0,
-    waited: 0,
-    refused: 0,
-    starts: 0,
-    heldMb: 0,
-    busyMb: 0,
-    instanceMs: 0,
-    mostInstances: 0,
-  };
+  readonly outcome = noOutcome();
   readonly #fleets: readonly SimulatedFleet[];
 
   constructor(settings: FleetSettings, applications: readonly Application[]) {
@@ -65,20 +55,40 @@ export async function simulateScaling(
   contestants: readonly ScalingContestant[],
   onDay?: (done: number, of: number) => Promise<void> | void,
 ): Promise<ScalingReport[]> {
+  const outcomes = await replayScaling(trace, contestants, onDay);
+  return contestants.map(({ label }, index) => reportOf(label, outcomes[index]!, trace.days));
+}
+
+/** What each policy came to. */
+export async function replayScaling(
+  trace: Trace,
+  contestants: readonly ScalingContestant[],
+  onDay?: (done: number, of: number) => Promise<void> | void,
+): Promise<ScalingOutcome[]> {
   const replays = contestants.map((one) => new ScalingReplay(one, trace.applications));
   for (let index = 0; index < trace.days; index++) {
     const day = trace.day(index);
     for (const replay of replays) replay.day(index, day);
     await onDay?.(index + 1, trace.days);
   }
-  const endMs = trace.days * dayMs;
-  return replays.map((replay, index) => {
-    replay.finish(endMs);
-    return reportOf(contestants[index]!.label, replay.outcome, endMs);
-  });
+  for (const replay of replays) replay.finish(trace.days * dayMs);
+  return replays.map(({ outcome }) => outcome);
 }
 
-function reportOf(policy: string, outcome: ScalingOutcome, lastedMs: number): ScalingReport {
+/** One policy's outcome over a trace whose parts were replayed each for itself. */
+export function together(parts: readonly ScalingOutcome[]): ScalingOutcome {
+  const sum = noOutcome();
+  for (const part of parts) {
+    sum.waits.include(part.waits);
+    for (const name of ["calls", "waited", "refused", "starts", "heldMb", "busyMb", "instanceMs"] as const) {
+      sum[name] += part[name];
+    }
+    sum.mostInstances = Math.max(sum.mostInstances, part.mostInstances);
+  }
+  return sum;
+}
+
+export function reportOf(policy: string, outcome: ScalingOutcome, days: number): ScalingReport {
   const { waits, calls, waited, refused, starts, heldMb, busyMb, instanceMs, mostInstances } = outcome;
   return {
     policy,
@@ -86,7 +96,7 @@ function reportOf(policy: string, outcome: ScalingOutcome, lastedMs: number): Sc
     waitedShare: calls === 0 ? 0 : waited / calls,
     refused,
     starts,
-    meanInstances: instanceMs / lastedMs,
+    meanInstances: instanceMs / (days * dayMs),
     mostInstances,
     gbSeconds: heldMb / 1024 / 1000,
     wastedGbSeconds: (heldMb - busyMb) / 1024 / 1000,
@@ -97,5 +107,19 @@ function reportOf(policy: string, outcome: ScalingOutcome, lastedMs: number): Sc
       p99: waits.latencyMs(0.99),
       p999: waits.latencyMs(0.999),
     },
+  };
+}
+
+function noOutcome(): ScalingOutcome {
+  return {
+    waits: new Waits(),
+    calls: 0,
+    waited: 0,
+    refused: 0,
+    starts: 0,
+    heldMb: 0,
+    busyMb: 0,
+    instanceMs: 0,
+    mostInstances: 0,
   };
 }

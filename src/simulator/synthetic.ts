@@ -18,6 +18,13 @@ export interface SyntheticOptions {
   readonly days: number;
   readonly seed: number;
   readonly variation?: Partial<Variation>;
+  /** Every so-manieth application alone, from one on. */
+  readonly part?: Part;
+}
+
+export interface Part {
+  readonly index: number;
+  readonly of: number;
 }
 
 /**
@@ -70,9 +77,10 @@ export class SyntheticTrace implements Trace {
       const random = new Random(options.seed, sources.length);
       sources.push(makeSource(random, sources.length, options.functions - functions, options.days, variation));
     }
-    this.#sources = sources;
-    this.applications = sources.map(({ application }) => application);
-    this.#builder = new DayBuilder(sources.length);
+    const { index: first, of } = options.part ?? { index: 0, of: 1 };
+    this.#sources = sources.filter((_, index) => index % of === first);
+    this.applications = this.#sources.map(({ application }) => application);
+    this.#builder = new DayBuilder(this.#sources.length);
   }
 
   day(index: number): DayOfCalls {

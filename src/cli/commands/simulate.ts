@@ -1,22 +1,18 @@
 import { closeSync, openSync, readdirSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { defaultLimits } from "../../core/defaults.ts";
 import { VirgaError } from "../../core/errors.ts";
 import { policyNames, policyOf } from "../../core/keep-alive/policies.ts";
-import type { ScalingPolicy } from "../../core/model.ts";
-import { completeScaling } from "../../core/scaling/settings.ts";
 import { type AzureFile, AzureTrace } from "../../simulator/azure.ts";
 import { picture } from "../../simulator/picture.ts";
-import { type ScalingContestant, type ScalingReport, simulateScaling } from "../../simulator/scaling.ts";
+import { type ScalingReport, simulateScaling } from "../../simulator/scaling.ts";
 import { type Contestant, type PolicyReport, simulate as run } from "../../simulator/simulate.ts";
 import { SyntheticTrace } from "../../simulator/synthetic.ts";
 import type { Trace } from "../../simulator/trace.ts";
 import { command, outputOption } from "../command.ts";
+import { scalingContestants, scalingNames, simulateInParts } from "../scaling-simulation.ts";
 import { type Column, printData, table } from "../output.ts";
 import { formatDuration, parseDuration, parseSize } from "../units.ts";
-
-const scalingNames = ["demand", "kpa", "openfaas", "queue", "cpu"] as const satisfies ScalingPolicy[];
 
 export const simulate = command({
   name: "simulate",
@@ -89,8 +85,13 @@ export const simulate = command({
       }
       const concurrency = whole("concurrency", options.concurrency ?? 1, 1, 10_000);
       const max = whole("max", options.max ?? 1_000_000, 1, 1_000_000);
-      const scaled = options.scaling.map((text) => scalingContestant(text, concurrency, max));
-      const results = await simulateScaling(open(), scaled, onDay);
+      const policies = { policies: options.scaling, concurrency, max };
+      const results =
+        given.trace === undefined && functions * days >= worthParts
+          ? await simulateInParts({ functions, days, seed }, policies, signal, (share) =>
+              terminal.status(`${Math.floor(100 * share)} %`),
+            )
+          : await simulateScaling(open(), scalingContestants(policies), onDay);
       terminal.status("");
       if (options.output === "json" || options.output === "yaml") return printData(terminal, options.output, results);
       for (const line of table(terminal, results, scalingColumns, options.output === "wide")) terminal.print(line);
@@ -111,6 +112,9 @@ export const simulate = command({
     return undefined;
   },
 });
+
+/** Functions × days: below, threads take longer to come up than they save. */
+const worthParts = 10_000;
 
 const usualPolicies = ["fixed:10m", "fixed:1h", "hybrid", "greedy-dual", "learned"];
 
@@ -151,21 +155,6 @@ const scalingColumns: Column<ScalingReport>[] = [
   { title: "WAIT P95", value: ({ waitMs }) => formatDuration(waitMs.p95), wide: true, align: "right" },
   { title: "LATENCY P99.9", value: ({ latencyMs }) => formatDuration(latencyMs.p999), wide: true, align: "right" },
 ];
-
-/** With its policy's defaults, as a function has them that says no more. */
-function scalingContestant(text: string, concurrency: number, max: number): ScalingContestant {
-  const formula = text.startsWith("expression:") ? text.slice("expression:".length) : undefined;
-  const policy = formula === undefined ? scalingNames.find((known) => known === text) : "expression";
-  if (policy === undefined) throw unclear("scaling", text, `${scalingNames.join(", ")} or expression:FORMULA`);
-  const scaling = completeScaling({ policy, max, ...(formula === undefined ? {} : { expression: { formula } }) });
-  return {
-    label: text,
-    config: { limits: { ...defaultLimits, concurrency }, scaling },
-    keepAlive: scaling.keepAlive === undefined ? undefined : policyOf(scaling.keepAlive.policy, scalingKeep),
-  };
-}
-
-const scalingKeep = { keepMs: 60_000 };
 
 function contestant(text: string): Contestant {
   const [word = "", detail] = text.split(":");

@@ -43,9 +43,8 @@ export interface Need {
  * What is cheap enough is taken in any case; what is too dear is left, missed or not.
  */
 export function worthwhile(bins: readonly number[], need: Need): number[] {
-  const { weights, holds } = smoothed(bins);
-  const order = weights.map((_, bin) => bin);
-  order.sort((a, b) => holds[a]! * weights[b]! - holds[b]! * weights[a]!);
+  smooth(bins);
+  sortByPrice();
   const size = need.cost.memoryMb / 160;
   const cheapMs = (cheapStarts * need.cost.startMs) / size;
   const dearMs = (dearCycles * need.cycleMs) / size;
@@ -67,35 +66,54 @@ export function worthwhile(bins: readonly number[], need: Need): number[] {
   return parts;
 }
 
-/** The probability of each bin, and for how long it holds an instance on average over all idle times. */
-function smoothed(bins: readonly number[]): { weights: number[]; holds: number[] } {
+/** Works out `weights`, the probability of each bin, and `holds`, for how long it holds an instance on average over all idle times. */
+function smooth(bins: readonly number[]): void {
   const counted = bins.reduce((sum, count) => sum + count, 0);
   const aside = counted < 10 ? 0.25 : 0.1;
   const all = counted + unseen;
   let survive = 1;
-  const weights: number[] = [];
-  const holds: number[] = [];
   for (let bin = 0; bin < binCount; bin++) {
     const near = (bins[bin - 1] ?? bins[bin]!) + (bins[bin + 1] ?? bins[bin]!);
     const weight = ((1 - 2 * aside) * bins[bin]! + aside * near + unseen / binCount) / all;
-    weights.push(weight);
+    weights[bin] = weight;
     // Smoothing may add a hair to 1.
-    holds.push((edge(bin + 1) - edge(bin)) * Math.max(weight / 2, survive - weight / 2));
+    holds[bin] = (edge(bin + 1) - edge(bin)) * Math.max(weight / 2, survive - weight / 2);
     survive -= weight;
   }
-  return { weights, holds };
 }
 
+/** By insertion: longer idle times are the dearer ones for the most part. */
+function sortByPrice(): void {
+  for (let bin = 0; bin < binCount; bin++) {
+    let at = bin;
+    for (; at > 0; at--) {
+      const before = order[at - 1]!;
+      if (holds[before]! * weights[bin]! <= holds[bin]! * weights[before]!) break;
+      order[at] = before;
+    }
+    order[at] = bin;
+  }
+}
+
+/** Where a bin begins. */
 function edge(bin: number): number {
-  return bin === 0 ? 0 : firstMs * 2 ** ((bin - 1) / binsPerOctave);
+  return edges[bin]!;
 }
 
 const firstMs = 5000;
 const binsPerOctave = 4;
 const binCount = 71;
+const edges = Array.from({ length: binCount + 1 }, (_, bin) =>
+  bin === 0 ? 0 : firstMs * 2 ** ((bin - 1) / binsPerOctave),
+);
 /** Idle times of every length that might have been seen, together worth this many seen ones. */
 const unseen = 0.5;
 /** Holding an instance of 160 MB for up to 200 times a start is always worth a start saved: 20 s for 100 ms. */
 const cheapStarts = 200;
 /** Holding it for longer than 60 times the mean time between calls, for one start saved, never is. */
 const dearCycles = 60;
+
+/** Of the one that is worked out. */
+const weights = new Float64Array(binCount);
+const holds = new Float64Array(binCount);
+const order = new Uint8Array(binCount);

@@ -2,13 +2,21 @@ import type { FunctionConfig, KpaSettings, Scaling } from "../model.ts";
 import { decideCpu } from "./cpu.ts";
 import { decideQueue } from "./queue.ts";
 import { type Expression, decideExpression, parseExpression } from "./expression.ts";
-import { decideKpa, initialKpaState, type KpaState, type KpaTarget, kpaTarget, panicWindowMs } from "./kpa.ts";
-import { initialActivity, type KpaActivity, settleKpaScale } from "./kpa-zero.ts";
-import { Metrics, type Sample } from "./metrics.ts";
+import {
+  decideKpa,
+  initialKpaState,
+  type KpaDecision,
+  type KpaState,
+  type KpaTarget,
+  kpaTarget,
+  panicWindowMs,
+} from "./kpa.ts";
+import { initialActivity, type KpaActivity, settleKpaScale, zeroStepAt } from "./kpa-zero.ts";
+import { isEmpty, Metrics, type Sample } from "./metrics.ts";
 import { askOpenFaas, decideOpenFaas, initialOpenFaasState, type OpenFaasState } from "./openfaas.ts";
-import type { RecentMaximum } from "./recent-maximum.ts";
+import { heldUntil, type RecentMaximum } from "./recent-maximum.ts";
 import { parseSchedule, type Schedule, scheduledFloor } from "./schedule.ts";
-import { bounded, seconds, type Standing, type Verdict } from "./verdict.ts";
+import { bounded, LazyVerdict, seconds, type Standing, type Verdict } from "./verdict.ts";
 import { type WindowAverage, windowAverage } from "./averages.ts";
 
 /** Times of one look: `now` only grows, `epochMs` is the calendar's. */
@@ -27,6 +35,8 @@ export interface Autoscaler {
   /** Whether `Sample.cpu` is asked for, which costs a look at each instance. */
   readonly needsCpu: boolean;
   record(now: number, sample: Sample): void;
+  /** As `record` each second from `from` to `to`, with no call in any of them. */
+  repeat(from: number, to: number, sample: Sample): void;
   /** Calls have come while nothing was wanted: they are known at once, not at the end of the second. */
   poke(now: number): void;
   decide(moment: Moment, standing: Standing): Verdict;
@@ -34,6 +44,11 @@ export interface Autoscaler {
   ask?(now: number, instances: number): void;
   /** True: with no instance and no call it decides as it did, until a call comes. */
   sleeps(now: number): boolean;
+  /**
+   * With no call and the instances as they were at the last decision, it decides as it did, and remembers no other things
+   * for having decided often, at all times before this one. `now` or earlier where it cannot tell.
+   */
+  steadyUntil(now: number, ready: number): number;
 }
 
 /** `fresh`: its revision has just been deployed. Undefined for `demand`, which nobody need ask at intervals. */
@@ -65,6 +80,9 @@ class KpaAutoscaler implements Autoscaler {
   #excessBurst: number;
   /** Reported ahead of its second; taken off again from that second's sample. */
   #ahead = 0;
+  /** The last decision left what is remembered as it was. */
+  #unmoved = false;
+  #quiet = false;
 
   constructor(
     { limits, scaling }: Pick<FunctionConfig, "limits" | "scaling">,
@@ -89,7 +107,13 @@ class KpaAutoscaler implements Autoscaler {
     const value =
       this.#settings.metric === "rps" ? sample.requests - this.#ahead : Math.max(0, sample.concurrency - this.#ahead);
     this.#ahead = 0;
+    this.#quiet = value === 0;
     this.#add(now, value);
+  }
+
+  repeat(_from: number, to: number): void {
+    this.#stable.silence(to);
+    this.#panic.silence(to);
   }
 
   poke(now: number): void {
@@ -100,26 +124,52 @@ class KpaAutoscaler implements Autoscaler {
 
   decide({ now }: Moment, { ready }: Standing): Verdict {
     const settings = this.#settings;
-    const reasons: string[] = [];
-    let desired: number | undefined;
-    if (this.#stable.empty(now)) reasons.push("nothing has been measured yet");
-    else {
+    const before = this.#state;
+    let measured: KpaDecision | undefined;
+    if (!this.#stable.empty(now)) {
       const load = { stable: this.#stable.average(now), panic: this.#panic.average(now) };
-      const decision = decideKpa(settings, this.#target, this.#state, load, { ready, reachable: true }, now);
-      reasons.push(...decision.reasons);
-      this.#state = decision.state;
-      this.#excessBurst = decision.excessBurst;
-      ({ desired } = decision);
+      measured = decideKpa(settings, this.#target, before, load, { ready, reachable: true }, now);
+      this.#state = measured.state;
+      this.#excessBurst = measured.excessBurst;
     }
     const { min, max } = this.#scaling;
-    const input = { desired, excessBurst: this.#excessBurst, ready, min, max, reachable: true };
-    const scale = settleKpaScale(settings, this.#activity, { ...input, startTimeoutMs: this.#startTimeoutMs }, now);
+    const input = {
+      desired: measured?.desired,
+      excessBurst: this.#excessBurst,
+      ready,
+      min,
+      max,
+      reachable: true,
+      startTimeoutMs: this.#startTimeoutMs,
+    };
+    const scale = settleKpaScale(settings, this.#activity, input, now);
+    this.#unmoved = before === this.#state && this.#activity === scale.activity;
     this.#activity = scale.activity;
-    return { desired: scale.desired, reasons: [...reasons, ...scale.reasons] };
+    return new LazyVerdict(scale.desired, () => [
+      ...(measured?.reasons ?? ["nothing has been measured yet"]),
+      ...scale.reasons,
+    ]);
   }
 
   sleeps(now: number): boolean {
     return this.#activity.active === "no" && this.#state.panicSince === undefined && this.#stable.average(now) === 0;
+  }
+
+  /** Without calls both averages only fall. */
+  steadyUntil(now: number, ready: number): number {
+    const settings = this.#settings;
+    const { panicSince } = this.#state;
+    const burst = settings.targetBurstCapacity;
+    const mayGetRoom = this.#activity.proxyingSince !== undefined && burst > 0 && ready * this.#target.total >= burst;
+    if (!this.#quiet || !this.#unmoved || mayGetRoom || settings.scaleDownDelayMs > 0) return now;
+    if (panicSince !== undefined) return panicSince + settings.windowMs + 1;
+    const stable = this.#stable.average(now);
+    if (stable > this.#target.aim) return now;
+    if (stable > 0) return this.#stable.clearAt() ?? now;
+    // `decideKpa` comes to this or to nothing.
+    const least = Math.floor(Math.max(1, ready) / settings.maxScaleDownRate);
+    if (Math.min(Math.max(least, this.#scaling.min), this.#scaling.max) > 0) return Number.POSITIVE_INFINITY;
+    return zeroStepAt(settings, this.#activity);
   }
 
   #add(now: number, value: number): void {
@@ -148,6 +198,10 @@ class OpenFaasAutoscaler implements Autoscaler {
     this.#metrics.record(now, sample);
   }
 
+  repeat(from: number, to: number, sample: Sample): void {
+    this.#metrics.repeat(from, to, sample);
+  }
+
   poke(): void {
     // Those who wait are seen by `decide` itself.
   }
@@ -164,6 +218,14 @@ class OpenFaasAutoscaler implements Autoscaler {
 
   sleeps(): boolean {
     return this.#state.desired === 0;
+  }
+
+  steadyUntil(now: number): number {
+    if (!this.#metrics.quiet(now)) return now;
+    const { zero, zeroAfterMs, downWindowMs } = this.#settings;
+    const { recommended, usedAt } = this.#state;
+    const idleAt = zero && now < usedAt + zeroAfterMs ? usedAt + zeroAfterMs : Number.POSITIVE_INFINITY;
+    return Math.min(idleAt, heldUntil(recommended, downWindowMs));
   }
 }
 
@@ -186,6 +248,10 @@ class ScheduleAutoscaler implements Autoscaler {
     // It looks at the clock alone.
   }
 
+  repeat(): void {
+    // As `record`.
+  }
+
   poke(): void {
     // Demand starts what calls need.
   }
@@ -203,11 +269,16 @@ class ScheduleAutoscaler implements Autoscaler {
   sleeps(): boolean {
     return false;
   }
+
+  steadyUntil(now: number): number {
+    return now;
+  }
 }
 
 /** A rule without a memory of its own but for the highest recommendation of late. */
 interface Question {
   readonly windowMs: number;
+  readonly downWindowMs: number;
   readonly needsCpu: boolean;
   decide(
     metrics: Metrics,
@@ -241,8 +312,13 @@ class LoadAutoscaler implements Autoscaler {
 
   record(now: number, sample: Sample): void {
     if (sample.requests > 0 || sample.concurrency > 0) this.#usedAt = now;
-    if (Object.values(sample).some((value) => value !== 0)) this.#stirredAt = now;
+    this.#stir(now, sample);
     this.#metrics.record(now, sample);
+  }
+
+  repeat(from: number, to: number, sample: Sample): void {
+    this.#metrics.repeat(from, to, sample);
+    this.#stir(to, sample);
   }
 
   poke(): void {
@@ -283,6 +359,17 @@ class LoadAutoscaler implements Autoscaler {
       now - this.#stirredAt > this.#question.windowMs + 1000 && this.#recommended.every(({ value }) => value === 0)
     );
   }
+
+  steadyUntil(now: number): number {
+    if (!this.#metrics.quiet(now)) return now;
+    const goesAt = this.#usedAt + this.#scaling.keepAliveMs;
+    const held = heldUntil(this.#recommended, this.#question.downWindowMs);
+    return now < goesAt ? Math.min(goesAt, held) : held;
+  }
+
+  #stir(now: number, sample: Sample): void {
+    if (!isEmpty(sample)) this.#stirredAt = now;
+  }
 }
 
 function questionOf({ limits, scaling }: Pick<FunctionConfig, "limits" | "scaling">): Question | undefined {
@@ -290,6 +377,7 @@ function questionOf({ limits, scaling }: Pick<FunctionConfig, "limits" | "scalin
   if (queue !== undefined) {
     return {
       windowMs: 0,
+      downWindowMs: queue.downWindowMs,
       needsCpu: false,
       decide: (_metrics, standing, recommended, now) => decideQueue(queue, recommended, standing, now),
     };
@@ -297,6 +385,7 @@ function questionOf({ limits, scaling }: Pick<FunctionConfig, "limits" | "scalin
   if (cpu !== undefined) {
     return {
       windowMs: cpu.windowMs,
+      downWindowMs: cpu.downWindowMs,
       needsCpu: true,
       decide(metrics, standing, recommended, now) {
         const used = { cores: metrics.of("cpu").average(cpu.windowMs), share: limits.cpus };
@@ -308,6 +397,7 @@ function questionOf({ limits, scaling }: Pick<FunctionConfig, "limits" | "scalin
   const parsed: Expression = parseExpression(expression.formula);
   return {
     windowMs: parsed.windowMs,
+    downWindowMs: expression.downWindowMs,
     needsCpu: parsed.metrics.has("cpu"),
     decide: (metrics, standing, recommended, now) =>
       decideExpression(expression, parsed, recommended, metrics, standing, now),

@@ -2,7 +2,11 @@
 export interface WindowAverage {
   /** Adds to what was recorded in the same second. What is older than the window is dropped. */
   record(now: number, value: number): void;
+  /** As recording 0 in each second after the last one up to `now`. */
+  silence(now: number): void;
   average(now: number): number;
+  /** Until when it is above 0 while nothing is added; `undefined`: hard to tell, as what was recorded is next to nothing. */
+  clearAt(): number | undefined;
   /** Whether nothing was recorded within the window. */
   empty(now: number): boolean;
 }
@@ -24,8 +28,12 @@ class LinearAverage implements WindowAverage {
   protected readonly buckets: Float64Array;
   /** In seconds since the epoch of `now`. */
   protected last = Number.NEGATIVE_INFINITY;
+  /** Its bucket; those of the seconds before it stand before it, around the end. */
+  protected newest = 0;
   #first: number | undefined;
   #total = 0;
+  /** The last second with anything in it. */
+  #loud = Number.NEGATIVE_INFINITY;
   readonly #window: number;
 
   constructor(windowMs: number) {
@@ -43,17 +51,41 @@ class LinearAverage implements WindowAverage {
         this.#first = second;
         this.#total = 0;
         buckets.fill(0);
-      } else {
-        for (let skipped = this.last + 1; skipped <= second; skipped++) {
-          const at = skipped % buckets.length;
-          this.#total -= buckets[at]!;
-          buckets[at] = 0;
-        }
-      }
+      } else this.#drop(second);
       this.last = second;
     }
-    buckets[second % buckets.length]! += value;
+    buckets[second === this.last ? this.newest : this.#bucketOf(second)]! += value;
     this.#total += value;
+    if (value !== 0) this.#loud = second;
+  }
+
+  silence(now: number): void {
+    const second = Math.floor(now / bucketMs);
+    // A window later all is dropped.
+    this.#drop(Math.min(second, this.last + this.buckets.length));
+    this.last = second;
+  }
+
+  clearAt(): number | undefined {
+    if (this.last - this.#loud >= this.buckets.length) return undefined;
+    const least = this.buckets[this.#bucketOf(this.#loud)]! / this.#window;
+    return least < roundedTo ? undefined : (this.#loud + this.#window) * bucketMs;
+  }
+
+  /** What the seconds up to `second` take the place of. */
+  #drop(second: number): void {
+    const { buckets } = this;
+    for (let skipped = this.last + 1; skipped <= second; skipped++) {
+      this.newest = this.newest + 1 === buckets.length ? 0 : this.newest + 1;
+      this.#total -= buckets[this.newest]!;
+      buckets[this.newest] = 0;
+    }
+  }
+
+  /** Of a second that is not after the last one, nor out of the window. */
+  #bucketOf(second: number): number {
+    const at = this.newest - (this.last - second);
+    return at < 0 ? at + this.buckets.length : at;
   }
 
   average(now: number): number {
@@ -61,8 +93,10 @@ class LinearAverage implements WindowAverage {
     const silent = Math.max(0, second - this.last);
     if (silent >= this.#window) return 0;
     let total = this.#total;
-    for (let outdated = this.last + 1; outdated <= second; outdated++) {
-      total -= this.buckets[outdated % this.buckets.length]!;
+    let oldest = this.newest;
+    for (let outdated = 0; outdated < silent; outdated++) {
+      oldest = oldest + 1 === this.buckets.length ? 0 : oldest + 1;
+      total -= this.buckets[oldest]!;
     }
     const heard = Math.min(this.last - this.#first! + 1, this.buckets.length - silent);
     return rounded(total / heard);
@@ -88,8 +122,8 @@ class WeightedAverage extends LinearAverage {
     let weight = this.#share * power(1 - this.#share, silent);
     let sum = 0;
     for (let back = 0; back < buckets.length - silent; back++) {
-      const at = (((this.last - back) % buckets.length) + buckets.length) % buckets.length;
-      sum += buckets[at]! * weight;
+      const at = this.newest - back;
+      sum += buckets[at < 0 ? at + buckets.length : at]! * weight;
       weight *= 1 - this.#share;
     }
     return sum;
@@ -114,5 +148,7 @@ function power(base: number, exponent: number): number {
 function rounded(value: number): number {
   return (Math.sign(value) * Math.round(Math.abs(value) * 1e6)) / 1e6;
 }
+
+const roundedTo = 1e-6;
 
 const bucketMs = 1000;

@@ -46,7 +46,6 @@ export function initialActivity(initialized: boolean, now: number): KpaActivity 
  */
 export function settleKpaScale(settings: KpaSettings, before: KpaActivity, input: KpaZeroInput, now: number): KpaScale {
   const { initialScale } = settings;
-  const reasons: string[] = [];
   const floor = input.reachable ? input.min : 0;
   let min = floor;
   if (initialScale > 1 && !before.initialized && input.reachable && initialScale > min) {
@@ -54,71 +53,99 @@ export function settleKpaScale(settings: KpaSettings, before: KpaActivity, input
   }
   // No data: the bounds alone apply, and only while it is activating.
   const unknown = input.desired === undefined && before.active !== "activating";
-  let desired = unknown ? -1 : bounded(input.desired ?? -1, min, input.max);
-  if (!unknown && input.desired !== undefined && desired !== input.desired) {
-    reasons.push(desired === min ? `${min} at least${min > floor ? " at first" : ""}` : `max of ${input.max}`);
+  const within = unknown ? -1 : bounded(input.desired ?? -1, min, input.max);
+  const zero = within === 0 ? towardsZero(settings, before, input, now) : undefined;
+  const desired = zero?.desired ?? within;
+  const activity = nextActivity(before, input, { floor, initialScale, desired }, now);
+  const applied = (zero?.apply ?? !unknown) ? desired : undefined;
+  return new Settled(applied, activity, () => {
+    const reasons: string[] = [];
+    if (!unknown && input.desired !== undefined && within !== input.desired) {
+      reasons.push(within === min ? `${min} at least${min > floor ? " at first" : ""}` : `max of ${input.max}`);
+    }
+    if (zero !== undefined) reasons.push(zero.reason());
+    return reasons;
+  });
+}
+
+class Settled implements KpaScale {
+  readonly desired: number | undefined;
+  readonly activity: KpaActivity;
+  readonly inWords: () => readonly string[];
+
+  constructor(desired: number | undefined, activity: KpaActivity, inWords: () => readonly string[]) {
+    this.desired = desired;
+    this.activity = activity;
+    this.inWords = inWords;
   }
-  let apply = !unknown;
-  if (desired === 0) {
-    const zero = towardsZero(settings, before, input, now);
-    ({ desired, apply } = zero);
-    reasons.push(zero.reason);
+
+  get reasons(): readonly string[] {
+    return this.inWords();
   }
-  const activity = nextActivity(before, { ...input, min: floor, initialScale, desired }, now);
-  return { desired: apply ? desired : undefined, activity, reasons };
 }
 
 interface ZeroStep {
   readonly desired: number;
   /** False: what is there stays for now. */
   readonly apply: boolean;
-  readonly reason: string;
+  readonly reason: () => string;
 }
 
 function towardsZero(settings: KpaSettings, before: KpaActivity, input: KpaZeroInput, now: number): ZeroStep {
-  if (!settings.scaleToZero) return { desired: 1, apply: true, reason: "scale to zero is off: 1 stays" };
+  if (!settings.scaleToZero) return { desired: 1, apply: true, reason: () => "scale to zero is off: 1 stays" };
   const forMs = now - before.since;
   if (before.active === "activating") {
     // Thirty seconds on top, as in the reference.
     const patienceMs = input.startTimeoutMs + 30_000;
-    if (forMs > patienceMs) return { desired: 0, apply: true, reason: `it did not come up in ${seconds(patienceMs)}` };
-    return { desired: -1, apply: false, reason: "it is coming up" };
+    if (forMs > patienceMs)
+      return { desired: 0, apply: true, reason: () => `it did not come up in ${seconds(patienceMs)}` };
+    return { desired: -1, apply: false, reason: () => "it is coming up" };
   }
   if (before.active === "yes") {
     const { windowMs } = settings;
-    if (forMs >= windowMs) return { desired: 0, apply: false, reason: "idle: inactive from now on" };
-    return { desired: 1, apply: true, reason: `active for ${seconds(forMs)} of ${seconds(windowMs)}: 1 stays` };
+    if (forMs >= windowMs) return { desired: 0, apply: false, reason: () => "idle: inactive from now on" };
+    return { desired: 1, apply: true, reason: () => `active for ${seconds(forMs)} of ${seconds(windowMs)}: 1 stays` };
   }
   const retentionMs = input.reachable ? settings.retentionMs : 0;
-  const idle = `inactive for ${seconds(forMs)}`;
+  const idle = (): string => `inactive for ${seconds(forMs)}`;
   if (forMs >= Math.max(settings.graceMs, retentionMs)) return { desired: 0, apply: true, reason: idle };
   if (forMs < retentionMs) {
-    return { desired: 0, apply: false, reason: `${idle}; the last ones are kept for ${seconds(retentionMs)}` };
+    return { desired: 0, apply: false, reason: () => `${idle()}; the last ones are kept for ${seconds(retentionMs)}` };
   }
   const proxiedMs = before.proxyingSince === undefined ? 0 : now - before.proxyingSince;
   if (proxiedMs >= settings.graceMs) {
-    return { desired: 0, apply: true, reason: `${idle}, without room for a burst for ${seconds(proxiedMs)}` };
+    return { desired: 0, apply: true, reason: () => `${idle()}, without room for a burst for ${seconds(proxiedMs)}` };
   }
-  return { desired: 0, apply: false, reason: `${idle}; the grace period is ${seconds(settings.graceMs)}` };
+  return { desired: 0, apply: false, reason: () => `${idle()}; the grace period is ${seconds(settings.graceMs)}` };
 }
 
-/** `desired` -1: unknown. */
+/** When `towardsZero` comes to something else, while nothing is wanted and nothing changes but the time. */
+export function zeroStepAt(settings: KpaSettings, { active, since, proxyingSince }: KpaActivity): number {
+  const { graceMs, retentionMs, scaleToZero, windowMs } = settings;
+  if (!scaleToZero) return Number.POSITIVE_INFINITY;
+  if (active === "activating") return since;
+  if (active === "yes") return since + windowMs;
+  const patienceMs = Math.max(graceMs, retentionMs);
+  const proxiedMs = (proxyingSince ?? Number.POSITIVE_INFINITY) + graceMs;
+  return Math.min(since + patienceMs, Math.max(since + retentionMs, proxiedMs));
+}
+
+/** `desired` -1: unknown. `before` itself where nothing changes. */
 function nextActivity(
   before: KpaActivity,
-  input: KpaZeroInput & { readonly initialScale: number; readonly desired: number },
+  { ready, excessBurst }: KpaZeroInput,
+  { floor, initialScale, desired }: { readonly floor: number; readonly initialScale: number; readonly desired: number },
   now: number,
 ): KpaActivity {
-  const { desired, ready } = input;
-  const threshold = before.initialized ? Math.max(input.min, 1) : Math.max(input.min, input.initialScale);
+  const threshold = before.initialized ? Math.max(floor, 1) : Math.max(floor, initialScale);
   const initialized = before.initialized || ready >= threshold;
   let { active } = before;
   if (desired === 0 || threshold === 0) active = "no";
   else if (desired > 0 || active !== "no") active = ready < threshold ? "activating" : "yes";
-  const serving = desired > 0 && input.excessBurst >= 0;
-  return {
-    active,
-    since: active === before.active ? before.since : now,
-    initialized,
-    proxyingSince: serving ? undefined : (before.proxyingSince ?? now),
-  };
+  const serving = desired > 0 && excessBurst >= 0;
+  const proxyingSince = serving ? undefined : (before.proxyingSince ?? now);
+  const { since } = before;
+  if (active !== before.active) return { active, since: now, initialized, proxyingSince };
+  if (initialized === before.initialized && proxyingSince === before.proxyingSince) return before;
+  return { active, since, initialized, proxyingSince };
 }

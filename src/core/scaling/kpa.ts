@@ -79,12 +79,6 @@ export function decideKpa(
   const panic = wanted(rawPanic);
   const over = rawPanic / present >= settings.panicThresholdPercent / 100;
 
-  const what = settings.metric === "rps" ? "calls per second" : "calls in flight";
-  const reasons = [
-    `${figure(load.stable)} ${what} over ${seconds(windowMs)}, ${figure(aim)} aimed at in each: ${instances(rawStable)}`,
-  ];
-  if (stable !== rawStable) reasons.push(limitedBy(rawStable, stable, least, most, activationScale));
-
   let { panicSince, panicMost } = before;
   if (over) panicSince = now;
   else if (panicSince !== undefined && panicSince + windowMs < now) {
@@ -95,23 +89,53 @@ export function decideKpa(
   if (panicSince !== undefined) {
     panicMost = Math.max(panicMost, desired, panic);
     desired = panicMost;
-    const sight = `${figure(load.panic)} over ${seconds(panicWindowMs(settings))} ask for ${rawPanic} with ${ready} ready`;
-    reasons.push(
-      over
-        ? `panic: ${sight}, so ${desired}`
-        : `in panic for up to ${seconds(panicSince + windowMs - now)} more: not below ${desired}`,
-    );
   }
 
   let { delayed } = before;
   if (reachable && scaleDownDelayMs > 0) {
     const held = heldBack(delayed, now, desired, scaleDownDelayMs);
-    if (held.value !== desired) reasons.push(`scale-down delay of ${seconds(scaleDownDelayMs)}: ${held.value} for now`);
     delayed = held.recent;
     desired = held.value;
   }
   const excessBurst = excessOf(settings.targetBurstCapacity, ready * total, load.panic);
-  return { desired, excessBurst, state: { panicSince, panicMost, delayed }, reasons };
+  const same = panicSince === before.panicSince && panicMost === before.panicMost && delayed === before.delayed;
+  const state = same ? before : { panicSince, panicMost, delayed };
+  return new Decided(desired, excessBurst, state, () => {
+    const what = settings.metric === "rps" ? "calls per second" : "calls in flight";
+    const reasons = [
+      `${figure(load.stable)} ${what} over ${seconds(windowMs)}, ${figure(aim)} aimed at in each: ${instances(rawStable)}`,
+    ];
+    if (stable !== rawStable) reasons.push(limitedBy(rawStable, stable, least, most, activationScale));
+    if (panicSince !== undefined) {
+      const sight = `${figure(load.panic)} over ${seconds(panicWindowMs(settings))} ask for ${rawPanic} with ${ready} ready`;
+      reasons.push(
+        over
+          ? `panic: ${sight}, so ${panicMost}`
+          : `in panic for up to ${seconds(panicSince + windowMs - now)} more: not below ${panicMost}`,
+      );
+    }
+    if (desired !== (panicSince === undefined ? stable : panicMost))
+      reasons.push(`scale-down delay of ${seconds(scaleDownDelayMs)}: ${desired} for now`);
+    return reasons;
+  });
+}
+
+class Decided implements KpaDecision {
+  readonly desired: number;
+  readonly excessBurst: number;
+  readonly state: KpaState;
+  readonly inWords: () => readonly string[];
+
+  constructor(desired: number, excessBurst: number, state: KpaState, inWords: () => readonly string[]) {
+    this.desired = desired;
+    this.excessBurst = excessBurst;
+    this.state = state;
+    this.inWords = inWords;
+  }
+
+  get reasons(): readonly string[] {
+    return this.inWords();
+  }
 }
 
 function excessOf(targetBurst: number, capacity: number, panic: number): number {

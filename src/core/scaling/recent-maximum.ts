@@ -24,5 +24,10 @@ export function heldBack(
   return { recent: next, value: next[0]!.value };
 }
 
+/** Until when the maximum is what it is, while no value is above the newest one; `Infinity` where that is the maximum. */
+export function heldUntil(recent: RecentMaximum, windowMs: number): number {
+  return recent.length < 2 ? Number.POSITIVE_INFINITY : (recent[0]!.at + Math.ceil(windowMs / tickMs)) * tickMs;
+}
+
 /** How often scaling is decided, in milliseconds. Knative's. */
 export const tickMs = 2000;

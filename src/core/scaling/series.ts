@@ -2,6 +2,8 @@
 export class Series {
   readonly #values: Float64Array;
   #last = Number.NEGATIVE_INFINITY;
+  /** Where the value of the last second stands; those before it stand before it, around the end. */
+  #newest = 0;
   #first = Number.NEGATIVE_INFINITY;
 
   constructor(windowMs: number) {
@@ -13,21 +15,26 @@ export class Series {
     const second = Math.floor(now / secondMs);
     const { length } = this.#values;
     if (second - this.#last >= length) this.#values.fill(0);
-    else for (let skipped = this.#last + 1; skipped <= second; skipped++) this.#values[skipped % length] = 0;
+    else {
+      for (let skipped = this.#last + 1; skipped <= second; skipped++) {
+        this.#newest = this.#newest + 1 === length ? 0 : this.#newest + 1;
+        this.#values[this.#newest] = 0;
+      }
+    }
     // After a silence as long as the window nothing is known of the time before.
     if (!(second - this.#last < length)) this.#first = second;
-    this.#values[second % length] = value;
+    this.#values[this.#newest] = value;
     this.#last = second;
   }
 
   /** The newest value; 0 where there is none. */
   get latest(): number {
-    return this.#last === Number.NEGATIVE_INFINITY ? 0 : this.#values[this.#last % this.#values.length]!;
+    return this.#last === Number.NEGATIVE_INFINITY ? 0 : this.#values[this.#newest]!;
   }
 
   sum(windowMs: number): number {
     let sum = 0;
-    for (const value of this.#newest(windowMs)) sum += value;
+    for (let back = 0, heard = this.heard(windowMs); back < heard; back++) sum += this.#before(back);
     return sum;
   }
 
@@ -39,13 +46,13 @@ export class Series {
 
   max(windowMs: number): number {
     let most = Number.NEGATIVE_INFINITY;
-    for (const value of this.#newest(windowMs)) most = Math.max(most, value);
+    for (let back = 0, heard = this.heard(windowMs); back < heard; back++) most = Math.max(most, this.#before(back));
     return most === Number.NEGATIVE_INFINITY ? 0 : most;
   }
 
   min(windowMs: number): number {
     let least = Number.POSITIVE_INFINITY;
-    for (const value of this.#newest(windowMs)) least = Math.min(least, value);
+    for (let back = 0, heard = this.heard(windowMs); back < heard; back++) least = Math.min(least, this.#before(back));
     return least === Number.POSITIVE_INFINITY ? 0 : least;
   }
 
@@ -55,10 +62,10 @@ export class Series {
     return Math.min(Math.ceil(windowMs / secondMs), this.#values.length, this.#last - this.#first + 1);
   }
 
-  *#newest(windowMs: number): Iterable<number> {
-    const heard = this.heard(windowMs);
-    const { length } = this.#values;
-    for (let back = 0; back < heard; back++) yield this.#values[(this.#last - back) % length]!;
+  /** So many seconds before the last one. */
+  #before(seconds: number): number {
+    const at = this.#newest - seconds;
+    return this.#values[at < 0 ? at + this.#values.length : at]!;
   }
 }
 

@@ -6,6 +6,21 @@ export interface Verdict {
   readonly reasons: readonly string[];
 }
 
+/** A verdict whose reasons are put into words when they are read: of most nobody asks for them. */
+export class LazyVerdict implements Verdict {
+  readonly desired: number | undefined;
+  readonly inWords: () => readonly string[];
+
+  constructor(desired: number | undefined, inWords: () => readonly string[]) {
+    this.desired = desired;
+    this.inWords = inWords;
+  }
+
+  get reasons(): readonly string[] {
+    return this.inWords();
+  }
+}
+
 /** What a policy sees of its function's instances. */
 export interface Standing {
   /** Instances that serve or could serve. */
