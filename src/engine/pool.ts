@@ -600,8 +600,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
       this.#startEnded(fleet, id);
       void this.#watch(worker, wiring);
       fleet.enlist(worker);
-      // Behind the frame of its first call, whose caller waits.
-      if (worker.capacity === 1) setImmediate(() => void this.#baseline(worker));
+      if (worker.capacity === 1) this.#begin(worker, cell);
       if (worker.state !== "gone") this.#affinity?.add(worker);
       // Its revision was replaced while it started, and nobody has waited for it.
       if (!fleet.serving && fleet.trials === 0 && worker.calls.size === 0) worker.retire(noTraffic);
@@ -761,10 +760,17 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
     }
   }
 
-  /** CPU time of the start is no call's. */
+  /** CPU time of the start is no call's. Where most of it is known the rest can wait: a caller does, too. */
+  #begin(worker: Worker, cell: StemCell | undefined): void {
+    if (cell === undefined) return void this.#baseline(worker);
+    worker.startCpuMicros = cell.cpuMicros;
+    this.clock.after(baselineDelayMs, () => void this.#baseline(worker));
+  }
+
   async #baseline(worker: Worker): Promise<void> {
     try {
-      worker.accountedCpuMicros += (await worker.instance.usage()).cpuMicros;
+      const { cpuMicros } = await worker.instance.usage();
+      worker.startCpuMicros = Math.max(0, cpuMicros - worker.accountedCpuMicros);
     } catch {
       // It is gone already, and with it the calls that this would be taken from.
     }
@@ -827,5 +833,6 @@ const emptyTickMs = 5000;
 /** How long the habits of a function without instances are remembered. */
 const forgetAfterMs = 60_000;
 const usageLookMs = 200;
+const baselineDelayMs = 5;
 /** Links give a dead program's last bytes a quarter of this. */
 const lastWordsMs = 1000;

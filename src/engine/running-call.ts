@@ -420,8 +420,9 @@ export class RunningCall implements PoolCall, Call, CallSink, Deadline {
     if (lingers) this.#leave(worker, true);
     try {
       const { cpuMicros, memoryPeakBytes } = await this.#counters(worker);
-      const cpuMs = Math.max(0, cpuMicros - worker.accountedCpuMicros) / 1000;
-      worker.accountedCpuMicros = Math.max(cpuMicros, worker.accountedCpuMicros);
+      const used = cpuMicros - worker.startCpuMicros;
+      const cpuMs = Math.max(0, used - worker.accountedCpuMicros) / 1000;
+      worker.accountedCpuMicros = Math.max(used, worker.accountedCpuMicros);
       complete = { ...invocation, usage: { ...invocation.usage, cpuMs, memoryPeakBytes } };
     } catch {
       // It died with its counters; the record says 0.

@@ -24,6 +24,8 @@ export interface StemCell {
   readonly instance: Instance;
   readonly wiring: Wiring;
   readonly memoryMb: number;
+  /** What its start has used. */
+  readonly cpuMicros: number;
 }
 
 /** What the cells need of the pool. */
@@ -138,12 +140,13 @@ export class StemCells {
         kind.defaultVersion = (await starter.runtimeOf(runtime).versions())[0];
       }
       const instance = await starter.blank({ id, runtime, limits, network, events: wiring, background: true });
+      const cpuMicros = await usedBy(instance);
       if (this.#closed) {
         await starter.end(instance);
         this.#nursery.giveBack(kind.memoryMb);
         return;
       }
-      const cell = { instance, wiring, memoryMb: kind.memoryMb };
+      const cell = { instance, wiring, memoryMb: kind.memoryMb, cpuMicros };
       kind.ready.push(cell);
       kind.failures = 0;
       void this.#watch(kind, cell);
@@ -184,6 +187,14 @@ interface Kind extends Prewarm {
   notBefore: number;
   /** What the runtime's bare name means. */
   defaultVersion: string | undefined;
+}
+
+async function usedBy(instance: Instance): Promise<number> {
+  try {
+    return (await instance.usage()).cpuMicros;
+  } catch {
+    return 0; // it is gone again
+  }
 }
 
 /** Everything that the sandbox was told at the start must be the same. */

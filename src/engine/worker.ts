@@ -54,8 +54,10 @@ export class Worker {
   parting = "it was replaced";
   /** `clock.monotonic()`; counts while `calls` is empty. */
   idleSince: number;
-  /** CPU time that is accounted for already: the start's and that of the calls that were measured. */
+  /** CPU time of the calls that were measured. */
   accountedCpuMicros = 0;
+  /** CPU time that is no call's. */
+  startCpuMicros = 0;
   #grace: Map<string, Timer> | undefined;
 
   constructor(fleet: Fleet, instance: Instance, birth: WorkerBirth, now: number) {

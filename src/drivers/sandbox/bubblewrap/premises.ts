@@ -58,8 +58,8 @@ export class Premises {
   expose(directory: string): Promise<string> {
     if (this.slot === undefined)
       throw new VirgaError("internal", "the program was started with its code; it can be shown no other");
-    // Behind the frame that tells it so: the kernel takes its time.
-    setImmediate(() => this.cgroup?.toForeground());
+    // Not at once: the kernel takes its time, and somebody waits for the program.
+    setTimeout(() => this.cgroup?.toForeground(), foregroundDelayMs);
     return this.slot.fill(directory).then(() => codePath);
   }
 
@@ -75,3 +75,5 @@ export class Premises {
     await this.release();
   }
 }
+
+const foregroundDelayMs = 5;
