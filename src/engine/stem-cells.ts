@@ -149,6 +149,8 @@ export class StemCells {
       const cell = { instance, wiring, memoryMb: kind.memoryMb, cpuMicros };
       kind.ready.push(cell);
       kind.failures = 0;
+      // Where cells are taken as soon as they are there, no time is to spare for it.
+      clock.after(rehearsalDelayMs, () => kind.ready.includes(cell) && instance.rehearse?.());
       void this.#watch(kind, cell);
     } catch (thrown) {
       this.#nursery.giveBack(kind.memoryMb);
@@ -215,3 +217,4 @@ function fits(kind: Kind, runtime: string, limits: Limits, network: Network): bo
 /** Behind the call that took the last one, which has the processors now. */
 const refillDelayMs = 50;
 const evictedPauseMs = 5000;
+const rehearsalDelayMs = 20;

@@ -24,6 +24,10 @@ export class DeferredInstance implements Instance {
     if (blank !== undefined) this.#adopt(blank);
   }
 
+  rehearse(): void {
+    this.#current?.rehearse?.();
+  }
+
   async specialise(code: Specialisation): Promise<void> {
     const chosen = this.#choose(code);
     const blank = this.#current;

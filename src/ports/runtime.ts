@@ -107,6 +107,8 @@ export interface NestedAnswer {
 /** One running program, bound to at most one revision. */
 export interface Instance {
   readonly id: string;
+  /** Of a blank one that nobody waits for: it may go through what its first call will need. `specialise` need not wait for it. */
+  rehearse?(): void;
   /** Loads the user's code. Rejects with `start_failed` (message, location and stack of the user's code) or `timeout`. At most once. */
   specialise(code: Specialisation): Promise<void>;
   /**

@@ -83,7 +83,11 @@ export function describeRuntime(
       });
       return directory;
     };
-    const serve = async (files: Files, changes: Partial<FunctionConfig> = {}, background = false): Promise<Running> => {
+    const serve = async (
+      files: Files,
+      changes: Partial<FunctionConfig> = {},
+      prepare?: (blank: Instance) => void | Promise<void>,
+    ): Promise<Running> => {
       const directory = await build(files);
       const config = configured(changes);
       const running = new Running();
@@ -93,13 +97,14 @@ export function describeRuntime(
         sandbox: opened.sandbox,
         limits: config.limits,
         network: config.network,
-        background,
+        background: prepare !== undefined,
         events: {
           log: (invocation, line) => running.logs.push({ ...line, invocation }),
           callFunction: () => Promise.reject(new VirgaError("not_found", "no other function here")),
         },
       });
       instances.push(instance);
+      await prepare?.(instance);
       await instance.specialise({
         namespace: "default",
         name: "subject",
@@ -146,8 +151,10 @@ export function describeRuntime(
     test("code sees nothing of what its instance went through while it waited for it", async (t) => {
       if (subject.surroundings === undefined) return t.skip("its instances do not wait");
       const seen: string[] = [];
-      for (const background of [false, true, true]) {
-        const running = await serve(subject.surroundings, { environment: { GIVEN: "yes" } }, background);
+      const rehearse = (blank: Instance): void => blank.rehearse?.();
+      const rehearseAndRest = (blank: Instance): Promise<void> => (rehearse(blank), pause(300));
+      for (const prepare of [undefined, rehearse, rehearseAndRest, rehearseAndRest]) {
+        const running = await serve(subject.surroundings, { environment: { GIVEN: "yes" } }, prepare);
         const answer = await running.call();
         assert.equal(answer.error, undefined, answer.error?.message);
         assert.match(answer.text, /GIVEN/);
@@ -155,7 +162,7 @@ export function describeRuntime(
         assert.ok(answer.measured!.cpuMicros < 200_000, "the start's time is none of the call's");
         seen.push(answer.text);
       }
-      assert.deepEqual(seen.slice(1), [seen[0], seen[0]]);
+      assert.deepEqual(new Set(seen), new Set([seen[0]]));
     });
 
     test("a call's body comes back, byte for byte, many times from one instance", async () => {

@@ -31,7 +31,6 @@ class HandGuest {
     this.link = createFramedLink(host, {
       hello() {},
       ready() {},
-      rehearsed() {},
       failed() {},
       log: (invocation, { text, stream }) => this.logs.push({ invocation, text, stream }),
       acknowledged: (invocation) => this.acknowledged.push(invocation),

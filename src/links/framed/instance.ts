@@ -14,20 +14,17 @@ export interface FramedInstanceOptions {
   readonly memoryMb: number;
   /** How long the program may take until its `hello`. */
   readonly startTimeoutMs: number;
-  /** Nobody waits for it yet: it may go through what its first call will need. */
-  readonly rehearses?: boolean;
   /** For languages with a heap limit of their own: whether these last lines of output say that it was reached. */
   readonly saysOutOfMemory?: (lastLines: string) => boolean;
 }
 
 /**
- * Waits until the program has said `hello`, and has rehearsed where it is to; gives it as a blank instance.
+ * Waits until the program has said `hello`, and gives it as a blank instance.
  * Rejects with `start_failed` (with the last lines of its output), `out_of_memory` or `timeout`; the program is gone then.
  */
 export async function startFramedInstance(options: FramedInstanceOptions): Promise<FramedInstance> {
   const instance = new FramedInstance(options);
   await instance.greeted;
-  if (options.rehearses === true) await instance.rehearse();
   return instance;
 }
 
@@ -41,9 +38,8 @@ export class FramedInstance implements Instance {
   readonly #link: FramedLink;
   readonly #output: ProgramOutput;
   readonly #memoryMb: number;
-  readonly #startTimeoutMs: number;
   readonly #saysOutOfMemory: (lastLines: string) => boolean;
-  /** The step that is under way before calls can come: `hello`, `rehearsed`, then `ready`. */
+  /** The step that is under way before calls can come: `hello`, then `ready`. */
   #step: Step | undefined;
   #specialised = false;
   /** Why the link ended, where that is known before the exit report. */
@@ -56,13 +52,11 @@ export class FramedInstance implements Instance {
     this.#program = program;
     this.bindTo = program.bindTo;
     this.#memoryMb = options.memoryMb;
-    this.#startTimeoutMs = options.startTimeoutMs;
     this.#saysOutOfMemory = options.saysOutOfMemory ?? (() => false);
-    this.greeted = this.#waitFor("answer");
+    this.greeted = this.#waitFor("answer", options.startTimeoutMs);
     const handlers: LinkHandlers = {
       hello: () => this.#step?.resolve(),
       ready: () => this.#step?.resolve(),
-      rehearsed: () => this.#step?.resolve(),
       failed: ({ message, stack, location }) =>
         this.#step?.reject(new VirgaError("start_failed", message, { stack, location, ...this.#tail() })),
       log: (invocation, line) => events.log(invocation, line),
@@ -77,9 +71,8 @@ export class FramedInstance implements Instance {
     this.exited = program.exited.then((report) => this.#ended(report));
   }
 
-  rehearse(): Promise<void> {
-    this.#link.rehearse();
-    return this.#waitFor("rehearse");
+  rehearse(): void {
+    if (!this.#specialised) this.#link.rehearse();
   }
 
   async specialise(code: Specialisation): Promise<void> {
@@ -133,7 +126,7 @@ export class FramedInstance implements Instance {
   }
 
   /** Resolves with the guest's next sign of life, or ends the program. Nobody has to listen. */
-  #waitFor(what: string, timeoutMs = this.#startTimeoutMs): Promise<void> {
+  #waitFor(what: string, timeoutMs: number): Promise<void> {
     const waiting = new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         step.reject(

@@ -20,7 +20,6 @@ import { FrameWriter } from "./writer.ts";
 export interface LinkHandlers {
   hello(program: Hello): void;
   ready(): void;
-  rehearsed(): void;
   failed(failure: LoadFailure): void;
   /** `invocation` is undefined for a line outside of any call. */
   log(invocation: string | undefined, line: LogLine): void;
@@ -231,8 +230,6 @@ export class FramedLink implements Carrier, FrameReceiver {
         return this.#hello(bytes, start, end);
       case frame.ready:
         return this.#handlers.ready();
-      case frame.rehearsed:
-        return this.#handlers.rehearsed();
       case frame.failed:
         return this.#handlers.failed(readFailure(object(bytes, start, end)));
       default:

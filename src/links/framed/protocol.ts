@@ -21,7 +21,6 @@ export const frame = {
   answer: 17,
   refused: 18,
   rehearse: 19,
-  rehearsed: 20,
 } as const;
 
 /** uint32 payload length, uint8 type, uint32 stream. */

@@ -84,7 +84,6 @@ async function start(request: StartRequest, tools: NodeTools, major: string): Pr
     events: request.events,
     memoryMb: limits.memoryMb,
     startTimeoutMs: limits.startTimeoutMs,
-    rehearses: request.background === true,
     saysOutOfMemory,
   });
   return new DeferredInstance(request.id, blank, (code) =>

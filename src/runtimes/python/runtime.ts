@@ -98,7 +98,6 @@ class PythonRuntime implements Runtime {
       events: request.events,
       memoryMb: request.limits.memoryMb,
       startTimeoutMs: request.limits.startTimeoutMs,
-      rehearses: request.background === true,
     });
     return new DeferredInstance(request.id, blank, (code) => asProgram(request, python, code));
   }

@@ -26,7 +26,6 @@ export const frame = {
   answer: 17,
   refused: 18,
   rehearse: 19,
-  rehearsed: 20,
 };
 
 export const window = 2 ** 20;
@@ -44,6 +43,8 @@ let scheduled = false;
 let ticking = false;
 /** True while a `flush` is sure to follow, so that none needs to be scheduled. */
 let held = false;
+/** Nothing leaves. */
+let muted = false;
 
 /** Reads frames until the platform closes the link. `onFrame(type, stream, bytes, start, end)`; the bytes are its own only during the call. */
 export function openLink(onFrame, onTurnEnd, onClosed) {
@@ -219,10 +220,10 @@ export function flush() {
   writeAll(out, bytes);
 }
 
-/** What is encoded is forgotten. */
-export function discard() {
+/** From now on what is encoded is forgotten, until it is `false` again. */
+export function mute(on) {
   used = 0;
-  held = false;
+  muted = on;
 }
 
 /** Headers above this fit into no frame buffer; the caller refuses them. */
@@ -293,6 +294,7 @@ const sleep = Atomics.wait;
 const exit = process.reallyExit.bind(process);
 
 function writeAll(bytes, length) {
+  if (muted) return;
   let at = 0;
   while (at < length) {
     try {

@@ -3,7 +3,7 @@ import { bind } from "./context.mjs";
 import { Call, calls, lingering, measure, settleNested, textEntry, whenIdle } from "./call.mjs";
 import { describe, here, setRoot } from "./errors.mjs";
 import { Headers } from "./headers.mjs";
-import { discard, flush, frame, hold, openLink, sendEmpty, sendText } from "./link.mjs";
+import { flush, frame, mute, openLink, sendEmpty, sendText } from "./link.mjs";
 import { loadHandler, LoadError } from "./loader.mjs";
 import { captureOutput, current, flushPartial, outside } from "./output.mjs";
 import { rehearsedCalls, rehearsedInit } from "./rehearsal.mjs";
@@ -16,6 +16,8 @@ const wholeAndSufficient = 3;
 let handler;
 let handleText;
 let draining = false;
+/** Settled once it is over. */
+let rehearsal;
 /** Frames are being read: their answers leave together at the end. */
 let reading = false;
 
@@ -75,7 +77,7 @@ function onFrame(type, stream, bytes, start, end) {
       void specialise(JSON.parse(bytes.toString("utf8", start, end)));
       return;
     case frame.rehearse:
-      void rehearse();
+      rehearsal = rehearse();
       return;
     case frame.drain:
       draining = true;
@@ -90,21 +92,23 @@ function onFrame(type, stream, bytes, start, end) {
 
 /** See rehearsal.mjs. */
 async function rehearse() {
-  await new Promise(setImmediate); // behind the turn at whose end all leaves
-  hold();
-  await load(rehearsedInit);
-  for (const payload of rehearsedCalls()) {
-    onFrame(frame.invoke, 1, payload, 0, payload.length);
-    while (calls.size > 0) await new Promise(setImmediate);
+  mute(true);
+  try {
+    await load(rehearsedInit);
+    for (const payload of rehearsedCalls()) {
+      onFrame(frame.invoke, 1, payload, 0, payload.length);
+      while (calls.size > 0) await new Promise(setImmediate);
+    }
+  } finally {
+    mute(false);
+    handler = undefined;
+    handleText = undefined;
+    reading = false;
   }
-  discard();
-  handler = undefined;
-  handleText = undefined;
-  reading = false;
-  sendEmpty(frame.rehearsed, 0);
 }
 
 async function specialise(init) {
+  await rehearsal;
   try {
     await load(init);
   } catch (error) {

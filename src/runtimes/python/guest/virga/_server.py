@@ -15,7 +15,7 @@ from ._call import Call, Cancelled
 from ._context import Context, NestedCalls
 from ._failure import describe
 from ._link import ANSWER, BODY, CANCEL, DRAIN, END, FAILED, HELLO, INIT, INVOKE, LENGTH, PING, PONG, READY, REFUSED
-from ._link import REHEARSE, REHEARSED, WINDOW
+from ._link import REHEARSE, WINDOW
 from ._loader import LoadError, load
 from ._meter import Meter
 from ._output import Output, current_call
@@ -52,7 +52,6 @@ class Server:
         init = self.inits.get()
         if init is REHEARSAL:
             rehearse(Server, PLAIN)
-            self.link.send(REHEARSED, 0)
             init = self.inits.get()
         if init is None:
             return
