@@ -43,7 +43,9 @@ const python: RuntimeSubject = {
   complaint: /handler\.py:2/,
   surroundings: {
     "handler.py": `
-import logging, os, signal, sys, tempfile, threading
+import asyncio, logging, os, signal, sys, tempfile, threading
+async def awaited(value):
+    return value
 def handler(request, context):
     here = os.path.dirname(os.path.abspath(__file__))
     return {
@@ -54,6 +56,8 @@ def handler(request, context):
         "logging": len(logging.getLogger().handlers),
         "threads": threading.active_count(),
         "interrupt": str(signal.getsignal(signal.SIGINT)),
+        "chosen": tempfile.tempdir,
+        "loop": asyncio.get_event_loop().run_until_complete(awaited("there")),
         "temporary": [name for name in os.listdir(tempfile.gettempdir()) if "rehearsal" in name],
         "address": [context.namespace, context.function, context.revision],
     }

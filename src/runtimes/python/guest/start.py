@@ -11,7 +11,7 @@ sys.path.insert(0, _here)
 
 import virga._preload  # noqa: E402,F401
 from virga._link import Link  # noqa: E402
-from virga._rehearsal import COROUTINE, PLAIN, rehearse  # noqa: E402
+from virga._rehearsal import rehearse  # noqa: E402
 from virga._server import Server  # noqa: E402
 
 # The guest is whole in sys.modules now; its folder must not shadow a module of the user's.
@@ -26,5 +26,4 @@ if __name__ == "__main__":
     main()
 else:
     # Code adapts to what passes through it from the eighth time on.
-    for code in (COROUTINE, PLAIN):
-        rehearse(Server, code, 10)
+    rehearse(Server, times=10)

@@ -11,40 +11,36 @@ import os
 import py_compile
 import socket
 import sys
-import tempfile
 import time
 
 from ._link import HEAD, INIT, INVOKE, LENGTH, Link
 from ._meter import Meter
 
-PLAIN = """
+_CODE = """
 def handler(request, context):
     name = request.query.get("name", [request.headers.get("user-agent")])[0]
     return {"name": name, "body": request.json(), "ms": context.remaining_ms()}
 """
-COROUTINE = """
-async def handler(request, context):
-    return "rehearsed"
-"""
-#: Byte code by code: copies find what their zygote has compiled.
-_compiled = {}
+#: Its byte code: copies find what their zygote has compiled.
+_compiled = None
 
 
-def rehearse(server_class, code, times=1):
-    """Leaves the process as it was, as far as code can tell. Does nothing where there is no room for a file."""
-    path, modules, directory = list(sys.path), set(sys.modules), os.getcwd()
-    writes_no_bytecode = sys.dont_write_bytecode
-    folder = os.path.join(tempfile.gettempdir(), "virga-rehearsal-%d" % os.getpid())
-    file = os.path.join(folder, "rehearsal.py")
-    compiled = importlib.util.cache_from_source(file)
+def rehearse(server_class, times=1):
+    """Leaves the process as it was, as far as code can tell: so there is no event loop in it, and `tempfile` has not chosen
+    its folder. Does nothing where there is no room for a file."""
+    # Nobody else's, and for nobody else: a zygote is a process of the host.
+    folder = "/tmp/virga-rehearsal-%d" % os.getpid()
     try:
-        # Nobody else's, and for nobody else: a zygote is a process of the host.
+        directory = os.getcwd()
         os.mkdir(folder, 0o700)
     except OSError:
         return
+    path, modules, writes_no_bytecode = list(sys.path), set(sys.modules), sys.dont_write_bytecode
+    file = os.path.join(folder, "rehearsal.py")
+    compiled = importlib.util.cache_from_source(file)
     try:
         os.mkdir(os.path.dirname(compiled))
-        _write(file, compiled, code)
+        _write(file, compiled)
         for _ in range(times):
             _go_through(server_class, folder, "rehearsal.py")
             for name in set(sys.modules) - modules:
@@ -59,17 +55,18 @@ def rehearse(server_class, code, times=1):
         _remove(file, compiled)
 
 
-def _write(file, compiled, code):
+def _write(file, compiled):
     """With its byte code, as a build leaves it."""
+    global _compiled
     with open(file, "w") as target:
-        target.write(code)
-    if code in _compiled:
-        with open(compiled, "wb") as target:
-            target.write(_compiled[code])
+        target.write(_CODE)
+    if _compiled is None:
+        py_compile.compile(file, compiled, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        with open(compiled, "rb") as source:
+            _compiled = source.read()
         return
-    py_compile.compile(file, compiled, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-    with open(compiled, "rb") as source:
-        _compiled[code] = source.read()
+    with open(compiled, "wb") as target:
+        target.write(_compiled)
 
 
 def _remove(file, compiled):

@@ -19,7 +19,7 @@ from ._link import REHEARSE, WINDOW
 from ._loader import LoadError, load
 from ._meter import Meter
 from ._output import Output, current_call
-from ._rehearsal import PLAIN, rehearse
+from ._rehearsal import rehearse
 from ._request import Request
 from ._response import InvalidResponse, answer_of, chunk_of, content_type_of_chunk
 
@@ -51,7 +51,7 @@ class Server:
         self.link.send_json(HELLO, 0, hello)
         init = self.inits.get()
         if init is REHEARSAL:
-            rehearse(Server, PLAIN)
+            rehearse(Server)
             init = self.inits.get()
         if init is None:
             return
