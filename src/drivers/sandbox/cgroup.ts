@@ -72,14 +72,14 @@ export class Cgroup {
     this.#isBackground = isBackground;
   }
 
-  /** It is somebody's hurry now. Nothing where it has ended. */
+  /** It is somebody's hurry now. Where that fails it has ended, or keeps its small share. */
   toForeground(): void {
     if (!this.#isBackground) return;
     this.#isBackground = false;
     try {
       this.#hierarchies.weigh(this.#folders, "ordinary");
-    } catch (error) {
-      if (!isGoneOrBusy(error)) throw error;
+    } catch {
+      // Nobody who calls this could do anything about it.
     }
   }
 
