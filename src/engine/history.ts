@@ -252,6 +252,9 @@ class JournalHistory implements InvocationLog {
   }
 
   async *namedValues(): AsyncGenerator<string> {
+    // A full disk may have kept them from the journal for as long as it liked. What is written meanwhile is found there.
+    const unwritten = [...this.#streams.values()].flatMap(({ waiting, writing }) => [...writing, ...waiting]);
+    for (const { result } of unwritten) if (result?.blob !== undefined) yield result.blob;
     for await (const stream of this.#everyStream()) {
       for (const sequence of (await this.#index(stream)).withValues()) {
         const data = await this.#read(stream, sequence);

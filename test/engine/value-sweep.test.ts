@@ -56,6 +56,29 @@ test("where not all that names values can be read, none is removed", async () =>
   assert.ok(await values.has(digest));
 });
 
+test("a value stays while the record that names it cannot be written", async () => {
+  const { clock, journal, log, identify, values, put, sweep } = setting();
+  let isFull = true;
+  const filling = {
+    ...journal,
+    append: (...given: Parameters<typeof journal.append>) =>
+      isFull ? Promise.reject(new Error("the disk is full")) : journal.append(...given),
+  };
+  const retention = { maxPerNamespace: 1_000_000, maxAgeMs: 365 * 24 * hourMs };
+  const history = createHistory({ journal: filling, clock, log, retention });
+  const digest = await put("large");
+  history.append(invocation(identify(), { result: { status: 200, headers: [], blob: digest } }));
+  await assert.rejects(history.flush(), /the disk is full/);
+  clock.advance(2 * hourMs);
+  await sweep(() => history.namedValues());
+  assert.ok(await values.has(digest));
+  isFull = false;
+  await history.flush();
+  await sweep(() => history.namedValues());
+  assert.ok(await values.has(digest));
+  await history.close();
+});
+
 test("records of earlier versions, whose segments do not say that they name values, are looked into", async () => {
   const { clock, journal, log, identify } = setting();
   const retention = { maxPerNamespace: 1_000_000, maxAgeMs: 365 * 24 * hourMs };
