@@ -74,16 +74,7 @@ test("killed in the middle of its sweeps, the platform keeps what is used and re
   for (const name of gone) await remove(name);
 
   const left = (): number => gone.filter((name) => existsSync(pathOf("blobs", codes.get(name)!))).length;
-  const leftAt = [left()];
-  await platform.kill();
-  age();
-  while (leftAt.at(-1)! > 5) {
-    await platform.up();
-    while (left() === leftAt.at(-1)) await pause(0);
-    await platform.kill();
-    leftAt.push(left());
-  }
-  await platform.up();
+  const leftAt = await killWhileSweeping(left);
   await until(() => left() === 0, "unused code is still there");
   for (const name of kept) assert.equal((await platform.call(name)).text, name.slice("part-".length));
   // What was removed can come again.
@@ -163,8 +154,16 @@ test("killed in the middle of its sweeps, the platform keeps the values that rec
   const ids = [...values.keys()];
   const [gone, kept] = [ids.slice(0, -10), ids.slice(-10)];
   const left = (): number => gone.filter((id) => existsSync(pathOf("values", sha256(values.get(id)!)))).length;
-  const leftAt = [left()];
   await counted();
+  const leftAt = await killWhileSweeping(left);
+  await until(() => left() === 0, "values that nothing names are still there");
+  for (const id of kept) assert.deepEqual(await resultOf(id), values.get(id));
+  test.diagnostic(`unnamed values left after each kill: ${leftAt.join(" ")}`);
+});
+
+/** Until next to nothing is `left` to remove. Gives how much there was after each kill; the platform is up again. */
+async function killWhileSweeping(left: () => number): Promise<number[]> {
+  const leftAt = [left()];
   await platform.kill();
   age();
   while (leftAt.at(-1)! > 5) {
@@ -174,10 +173,8 @@ test("killed in the middle of its sweeps, the platform keeps the values that rec
     leftAt.push(left());
   }
   await platform.up();
-  await until(() => left() === 0, "values that nothing names are still there");
-  for (const id of kept) assert.deepEqual(await resultOf(id), values.get(id));
-  test.diagnostic(`unnamed values left after each kill: ${leftAt.join(" ")}`);
-});
+  return leftAt;
+}
 
 const runs = "/v1/namespaces/default/workflow-runs";
 
