@@ -6,6 +6,7 @@ import { packTar } from "modern-tar";
 import type { FunctionConfig } from "../../core/model.ts";
 import type { FunctionSettings } from "../../engine/engine.ts";
 import { type Deployment, durationMs, memoryMb, processors } from "./deployment.ts";
+import { forkServer } from "./fork-server.ts";
 import type { Image } from "./images.ts";
 import { secretVariable } from "./names.ts";
 import { readProbes } from "./probe-annotations.ts";
@@ -32,7 +33,6 @@ export function imageOf(config: Pick<FunctionConfig, "annotations">): Image | un
 export function settingsOf(deployment: Deployment, image: Image, defaultMax: number): FunctionSettings {
   const environment = environmentOf(deployment, image);
   const inFlight = Number(environment["max_inflight"] ?? 0);
-  const isForking = image.watchdog === "classic" || forkingModes.has(environment["mode"] ?? "streaming");
   const { limits, annotations } = deployment;
   readProbes(annotations);
   return {
@@ -48,7 +48,7 @@ export function settingsOf(deployment: Deployment, image: Image, defaultMax: num
       ...(limits?.cpu || image.entry === "express" ? {} : { cpus: Math.min(mostCpus, processorsAtStart) }),
       timeoutMs: timeoutOf(environment),
       startTimeoutMs,
-      concurrency: inFlight > 0 ? inFlight : isForking ? forksAtOnce : callsAtOnce,
+      concurrency: inFlight > 0 ? inFlight : startsProcesses(image, environment) ? forksAtOnce : callsAtOnce,
       requestBytes: bodyBytes,
       responseBytes: bodyBytes,
       logBytes: 2 ** 20,
@@ -63,23 +63,32 @@ export function settingsOf(deployment: Deployment, image: Image, defaultMax: num
 }
 
 /** Laid over the image's files. */
-export function guestLayer(deployment: Deployment, image: Image): Promise<Uint8Array> {
+export async function guestLayer(deployment: Deployment, image: Image): Promise<Uint8Array> {
+  const environment = environmentOf(deployment, image);
   const settings = {
     watchdog: image.watchdog,
     entry: image.entry,
     workingDirectory: image.workingDirectory,
     readOnly: deployment.readOnlyRootFilesystem === true,
     ...readProbes(deployment.annotations),
-    variables: Object.keys(environmentOf(deployment, image)),
+    variables: Object.keys(environment),
     path: containerPath,
   };
   const files = [...guestFiles(), { name: "settings.json", body: Buffer.from(JSON.stringify(settings)) }];
+  const isHeld = startsProcesses(image, environment) && environment["fork_server"] !== "false";
+  const library = isHeld ? await forkServer() : undefined;
+  if (library !== undefined) files.push({ name: "fork-server.so", body: library });
   return packTar(
     files.map(({ name, body }) => ({
       header: { name: `${guestFolder}/${name}`, size: body.length, mode: 0o644, mtime: new Date(0) },
       body,
     })),
   );
+}
+
+/** One for each call. */
+function startsProcesses({ watchdog }: Image, environment: Readonly<Record<string, string>>): boolean {
+  return watchdog === "classic" || forkingModes.has(environment["mode"] ?? "streaming");
 }
 
 function environmentOf({ envProcess, envVars, service, namespace }: Deployment, image: Image): Record<string, string> {
@@ -110,7 +119,7 @@ export function guestDigest(): string {
 
 function guestFiles(): readonly { name: string; body: Buffer }[] {
   guest ??= readdirSync(new URL("guest/", import.meta.url))
-    .filter((name) => /\.(?:mjs|py)$/.test(name))
+    .filter((name) => /\.(?:mjs|py|c)$/.test(name))
     .toSorted()
     .map((name) => ({ name, body: readFileSync(new URL(`guest/${name}`, import.meta.url)) }));
   return guest;

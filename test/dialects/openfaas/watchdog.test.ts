@@ -179,6 +179,22 @@ describe("a process for each call", { skip }, () => {
     assert.ok(answers.every(Boolean));
   });
 
+  test("is a copy of one that is loaded, where there is a compiler for that, and with fork_server=false is not", async () => {
+    const started = async (name: string): Promise<string> => (await faas.call(name)).text();
+    await faas.deploy("copied", "cat /proc/self/environ");
+    await faas.deploy("started", "cat /proc/self/environ", { envVars: { fork_server: "false" } });
+    if (missingTools("cc") === false)
+      assert.match(
+        await eventually(
+          () => started("copied"),
+          (found) => /LD_PRELOAD/.test(found),
+        ),
+        /LD_PRELOAD=[^\0]*fork-server.so/,
+      );
+    else assert.equal((await faas.call("copied")).status, 200);
+    for (let count = 0; count < 10; count++) assert.doesNotMatch(await started("started"), /LD_PRELOAD/);
+  });
+
   test("an answer may be larger than a pipe, and its process live on without it", async () => {
     await faas.deploy("large", "head -c 3000000 /dev/zero");
     assert.equal((await (await faas.call("large")).arrayBuffer()).byteLength, 3_000_000);
