@@ -90,7 +90,7 @@ const wanted: readonly (readonly [string, string, string])[] = [
   ["bwrap", "bubblewrap", "encloses functions"],
   ["npm", "npm", "installs packages for node functions"],
   ["pip3", "python3-pip", "installs packages for python functions"],
-  ["cc", "gcc", "compiles what build.sh of a binary function asks for"],
+  ["cc", "gcc", "compiles what build.sh of a binary function asks for, and OpenFaaS's fork server"],
 ];
 
 async function tools(environment: Environment): Promise<Finding[]> {
