@@ -6,15 +6,20 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-/** `guest/fork-server.c` as a shared library; undefined where this host cannot make one. Made once. */
-export function forkServer(): Promise<Buffer | undefined> {
-  compiled ??= compile();
-  return compiled;
+/**
+ * `guest/fork-server.c` as a shared library; undefined where this host cannot make one, which is asked each time: a compiler may
+ * be installed while the server runs. Never rejects.
+ */
+export async function forkServer(): Promise<Buffer | undefined> {
+  compiled ??= compile().catch(() => undefined);
+  const library = await compiled;
+  if (library === undefined) compiled = undefined;
+  return library;
 }
 
 let compiled: Promise<Buffer | undefined> | undefined;
 
-async function compile(): Promise<Buffer | undefined> {
+async function compile(): Promise<Buffer> {
   const folder = await mkdtemp(join(tmpdir(), "virga-fork-server-"));
   try {
     const output = join(folder, "fork-server.so");
@@ -22,8 +27,6 @@ async function compile(): Promise<Buffer | undefined> {
     const parameters = ["-O2", "-shared", "-fPIC", "-Wl,--build-id=none", "-o", output, source];
     await promisify(execFile)("cc", parameters, { timeout: longestMs });
     return await readFile(output);
-  } catch {
-    return undefined;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

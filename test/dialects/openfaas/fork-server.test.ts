@@ -30,6 +30,22 @@ interface Answer {
 
 const skip = missingTools("cc", "python");
 
+test("without a compiler, or a place to compile, there is no fork server, until there is one", async (t) => {
+  const { PATH, TMPDIR } = process.env;
+  t.after(() => {
+    process.env["PATH"] = PATH;
+    if (TMPDIR === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = TMPDIR;
+  });
+  process.env["PATH"] = "/nonexistent";
+  assert.equal(await forkServer(), undefined);
+  process.env["PATH"] = PATH;
+  process.env["TMPDIR"] = "/nonexistent";
+  assert.equal(await forkServer(), undefined);
+  delete process.env["TMPDIR"];
+  if (skip === false) assert.deepEqual((await forkServer())?.subarray(0, 4), Buffer.from("\x7fELF"));
+});
+
 describe("a program that is held before it begins", { skip }, () => {
   let folder: string;
   let guest: string;
