@@ -75,8 +75,8 @@ export async function guestLayer(deployment: Deployment, image: Image): Promise<
     path: containerPath,
   };
   const files = [...guestFiles(), { name: "settings.json", body: Buffer.from(JSON.stringify(settings)) }];
-  const isHeld = startsProcesses(image, environment) && environment["fork_server"] !== "false";
-  const library = isHeld ? await forkServer() : undefined;
+  const isCopied = usesForker(image, environment) && environment["fork_server"] !== "false";
+  const library = isCopied ? await forkServer() : undefined;
   if (library !== undefined) files.push({ name: "fork-server.so", body: library });
   return packTar(
     files.map(({ name, body }) => ({
@@ -89,6 +89,11 @@ export async function guestLayer(deployment: Deployment, image: Image): Promise<
 /** One for each call. */
 function startsProcesses({ watchdog }: Image, environment: Readonly<Record<string, string>>): boolean {
   return watchdog === "classic" || forkingModes.has(environment["mode"] ?? "streaming");
+}
+
+/** See `guest/fork.mjs`: what is streamed is started by Node. */
+function usesForker({ watchdog }: Image, { mode }: Readonly<Record<string, string>>): boolean {
+  return watchdog === "classic" || mode === "serializing";
 }
 
 function environmentOf({ envProcess, envVars, service, namespace }: Deployment, image: Image): Record<string, string> {

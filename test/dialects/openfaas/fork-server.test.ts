@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { forkServer } from "../../../src/dialects/openfaas/fork-server.ts";
 import { missingTools } from "../../tools.ts";
 import { until } from "../../until.ts";
@@ -105,6 +106,33 @@ describe("a program that is held before it begins", { skip }, () => {
     const second = await call(launcher, { body: "env" });
     assert.equal(variablesIn(second.output)["replaced"], "1");
     assert.equal(variablesIn(second.output)["Http_Path"], undefined);
+    assert.equal(existsSync(join(guest, "__pycache__")), false, "nothing is written beside the guest");
+  });
+
+  test("is not asked for more variables than it takes: such a call's process is started", async () => {
+    const launcher = await held(shell);
+    const variables = Object.fromEntries(Array.from({ length: 70 }, (_, index) => [`Http_${index}`, "x".repeat(1000)]));
+    assert.equal((await call(launcher, { body: "echo ${#Http_69}", variables })).output, "1000\n");
+    assert.match(await loadedBy(launcher), /fork-server\.so/);
+  });
+
+  test("is none that the linker loads nothing for: one that has capabilities or another's rights", async (t) => {
+    const [able, another] = ["able", "another"].map((name) => join(folder, name)) as [string, string];
+    for (const path of [able, another]) copyFileSync("/bin/sh", path);
+    chmodSync(another, 0o4755);
+    const given = spawnSync("/usr/bin/python3", [
+      "-c",
+      "import os, sys; os.setxattr(sys.argv[1], 'security.capability', bytes.fromhex('0100000200040000000000000000000000000000'))",
+      able,
+    ]);
+    if (given.status !== 0) t.diagnostic("only root gives capabilities");
+    for (const path of given.status === 0 ? [able, another] : [another]) {
+      const launcher = await launcherOf([path, "-c", 'eval "$(cat)"']);
+      for (let count = 0; count < 10; count++) {
+        assert.doesNotMatch(await loadedBy(launcher), /LD_PRELOAD/);
+        await pause(10);
+      }
+    }
   });
 
   for (const [what, command] of [
@@ -154,6 +182,18 @@ describe("a program that is held before it begins", { skip }, () => {
       assert.deepEqual([output, failure], [`${index} ${index}\n`, undefined]);
   });
 
+  test("a call for which there are no descriptors left fails by that, and takes no other along", async () => {
+    const before = new Set(childrenOf(process.pid));
+    const launcher = await held(shell);
+    for (const pid of childrenOf(process.pid).filter((one) => !before.has(one)))
+      execFileSync("prlimit", ["--pid", `${pid}`, "--nofile=30"]);
+    const all = await Promise.all(Array.from({ length: 60 }, () => call(launcher, { body: "sleep 0.3; echo done" })));
+    const failed = all.filter(({ output }) => output !== "done\n");
+    assert.ok(failed.length > 0);
+    for (const { failure } of failed) assert.equal(failure, "fork/exec sh: too many open files");
+    assert.equal((await call(launcher, { body: "echo done" })).output, "done\n");
+  });
+
   test("what a call started itself is killed with it", async () => {
     const launcher = await held(shell);
     const pids: string[] = [];
@@ -189,7 +229,7 @@ describe("a program that is held before it begins", { skip }, () => {
     const server = Number((await call(launcher, { body: "echo $PPID" })).output);
     process.kill(server, "SIGSTOP");
     const asked = call(launcher, { body: "echo begun" });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await pause(100);
     process.kill(server, "SIGKILL");
     assert.deepEqual(await asked, {
       failure: "fork/exec sh: the program that it is a copy of has ended",
@@ -210,7 +250,7 @@ describe("a program that is held before it begins", { skip }, () => {
       const launcher = await launcherOf([program, runs]);
       for (let count = 1; count <= 30; count++) {
         assert.deepEqual(await call(launcher, {}), { failure: undefined, output: `${threads} threads`, errors: "" });
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await pause(5);
         assert.equal(readFileSync(runs, "utf8").length, count);
       }
     });

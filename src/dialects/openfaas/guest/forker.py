@@ -100,14 +100,14 @@ class Forker:
         (length,) = struct.unpack_from("!I", payload)
         variables = payload[4 : 4 + length]
         given = payload[4 + length :]
-        read_in, write_in = os.pipe()
-        read_out, write_out = os.pipe()
-        errors = () if self.combined else os.pipe()
-        streams = (read_in, write_out, errors[1] if errors else write_out)
+        pipes = []
         try:
-            child = self.begin(call, variables, streams)
+            for _ in range(2 if self.combined else 3):
+                pipes += os.pipe()
+            read_in, write_in, read_out, write_out, *errors = pipes
+            child = self.begin(call, variables, (read_in, write_out, errors[1] if errors else write_out))
         except OSError as error:
-            for descriptor in (read_in, write_in, read_out, write_out, *errors):
+            for descriptor in pipes:
                 os.close(descriptor)
             self.answer(NOT_STARTED, call, os.fsencode(error.strerror or str(error)))
             return

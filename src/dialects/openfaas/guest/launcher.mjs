@@ -80,7 +80,7 @@ class Forker {
   constructor({ command, args, environment, directory, combines }) {
     this.#command = command;
     const program = join(import.meta.dirname, "forker.py");
-    const child = spawn(python, ["-I", "-S", program, combines ? "combined" : "apart", command, ...args], {
+    const child = spawn(python, ["-I", "-B", "-S", program, combines ? "combined" : "apart", command, ...args], {
       cwd: directory,
       env: environment,
       stdio: ["ignore", "inherit", "inherit", "pipe"],

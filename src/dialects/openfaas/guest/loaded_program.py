@@ -136,8 +136,9 @@ def program_at(name):
 
 
 def loader_of(path, interpreters):
-    """Machine and dynamic linker of an ELF program, or of a script's interpreter; None where it has none (elf(5))."""
-    if os.stat(path).st_mode & 0o6000:
+    """Machine and dynamic linker of an ELF program, or of a script's interpreter; None where it has none (elf(5)), or loads nothing
+    for whoever starts it (ld.so(8), secure-execution mode)."""
+    if os.stat(path).st_mode & 0o6000 or has_capabilities(path):
         return None
     with open(path, "rb") as program:
         head = program.read(4096)
@@ -157,3 +158,10 @@ def loader_of(path, interpreters):
                 program.seek(offset)
                 return machine, program.read(length)
     return None
+
+
+def has_capabilities(path):
+    try:
+        return len(os.getxattr(path, "security.capability")) > 0
+    except OSError:
+        return False
