@@ -150,7 +150,7 @@ export interface Call {
   readonly headers: readonly string[];
   /** The whole body where it is already here; undefined where it follows through the handle. */
   readonly body: Uint8Array | undefined;
-  /** True where a dialect put all that its own guest needs to know of the call into the body. */
+  /** True where a dialect put all that its own guest needs to know of the call into the body: it is told nothing else. */
   readonly bodySuffices?: boolean;
   /** When the call is killed, in milliseconds since the epoch. */
   readonly deadline: number;

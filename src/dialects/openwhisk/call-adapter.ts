@@ -7,11 +7,11 @@ import type { Json } from "../../core/workflow/definition.ts";
 import type { CallAdapter, PreparedCall } from "../../engine/call-adapter.ts";
 import { activationIdOf, type WhiskNote } from "./activation.ts";
 import { WhiskError } from "./errors.ts";
+import { node } from "./languages/node.ts";
 import { pathOf, qualifiedName, whiskNamespace } from "./names.ts";
 import { type Payload, readPayload } from "./payload.ts";
+import { listOf, listType, objectOf, objectType, type Run } from "./run-body.ts";
 import { annotation, type Documents, isConductor, isTruthy, type ResolvedAction, resolveAction } from "./resolution.ts";
-
-export const runContentType = "application/vnd.openwhisk.run+json";
 
 export interface CallAdapterOptions {
   /** Where actions reach the platform, such as `http://127.0.0.1:3233`; undefined while nothing listens. */
@@ -23,7 +23,7 @@ export interface CallAdapterOptions {
 
 export function createCallAdapter({ documents, apiKeyOf, apiHost }: CallAdapterOptions): CallAdapter {
   return {
-    prepare({ id, request, body, deadline }) {
+    prepare({ id, request, body, deadline, revision }) {
       const caller = whiskNamespace(request.namespace);
       const called = qualifiedName(request.name, caller);
       if (called === undefined) throw new VirgaError("not_found", `${request.name} is no action`);
@@ -36,37 +36,35 @@ export function createCallAdapter({ documents, apiKeyOf, apiHost }: CallAdapterO
       }
 
       function finish(found: ResolvedAction): PreparedCall | Promise<PreparedCall> {
+        const { action, defaults } = found;
         const value = merged(found, body);
-        const run = { caller, id, requestId: request.cause.requestId ?? id, deadline, apiHost: apiHost() };
-        const key = annotation(found.action.annotations, "provide-api-key");
-        if (key !== undefined && !isTruthy(key)) return prepared(found, value, run, undefined);
-        return apiKeyOf(caller).then((apiKey) => prepared(found, value, run, apiKey));
+        const runWith = (apiKey: string | undefined): Run => ({
+          value,
+          namespace: caller,
+          action: pathOf(found.called),
+          version: action.version,
+          activation: activationIdOf(id),
+          transaction: request.cause.requestId ?? id,
+          deadline,
+          apiHost: apiHost(),
+          apiKey,
+          env: defaults.isEmpty ? undefined : defaults.init,
+        });
+        // What an earlier release deployed has another handler, until `Deployments.renew` has come to it.
+        const takesList = revision.config.handler === node.handler;
+        const key = annotation(action.annotations, "provide-api-key");
+        if (key !== undefined && !isTruthy(key)) return prepared(found, runWith(undefined), takesList);
+        return apiKeyOf(caller).then((apiKey) => prepared(found, runWith(apiKey), takesList));
       }
     },
   };
 }
 
-interface Run {
-  readonly caller: string;
-  readonly id: string;
-  readonly requestId: string;
-  readonly deadline: number;
-  readonly apiHost: string | undefined;
-}
-
-function prepared(found: ResolvedAction, value: string, run: Run, apiKey: string | undefined): PreparedCall {
-  const { action, called, defaults } = found;
-  const text =
-    `{"value":${value},"namespace":"${run.caller}","action_name":"${pathOf(called)}",` +
-    `"action_version":"${action.version}","activation_id":"${activationIdOf(run.id)}",` +
-    `"transaction_id":${JSON.stringify(run.requestId)},"deadline":"${Math.floor(run.deadline)}"` +
-    (run.apiHost === undefined ? "" : `,"api_host":${JSON.stringify(run.apiHost)}`) +
-    (apiKey === undefined ? "" : `,"api_key":${JSON.stringify(apiKey)}`) +
-    `${defaults.isEmpty ? "" : `,"env":${JSON.stringify(defaults.init)}`}}`;
+function prepared(found: ResolvedAction, run: Run, takesList: boolean): PreparedCall {
   return {
-    body: Buffer.from(text),
-    bodySuffices: true,
-    headers: ["content-type", runContentType],
+    body: Buffer.from(takesList ? listOf(run) : objectOf(run)),
+    bodySuffices: takesList,
+    headers: ["content-type", takesList ? listType : objectType],
     annotations: annotationsFor(found),
     keepsResult: true,
   };

@@ -126,6 +126,13 @@ export class FramedLink implements Carrier, FrameReceiver {
       framed.fail(new VirgaError("function_crashed", "The instance had ended before the call reached it"));
       return framed;
     }
+    const body = call.body;
+    if (call.bodySuffices === true && body !== undefined && body.length <= firstBodyBytes) {
+      this.#calls.add(framed);
+      framed.spent(body.length);
+      this.writer.headed(frame.invoke, stream, flagEnd | flagBodySuffices, "", body, body.length);
+      return framed;
+    }
     const head = JSON.stringify([
       call.id,
       call.method,
@@ -146,19 +153,11 @@ export class FramedLink implements Carrier, FrameReceiver {
       return framed;
     }
     this.#calls.add(framed);
-    const body = call.body;
     if (body === undefined) {
       this.writer.headed(frame.invoke, stream, 0, head, nothing, 0);
     } else if (body.length <= firstBodyBytes) {
       framed.spent(body.length);
-      this.writer.headed(
-        frame.invoke,
-        stream,
-        call.bodySuffices === true ? flagEnd | flagBodySuffices : flagEnd,
-        head,
-        body,
-        body.length,
-      );
+      this.writer.headed(frame.invoke, stream, flagEnd, head, body, body.length);
     } else {
       framed.spent(firstBodyBytes);
       this.writer.headed(frame.invoke, stream, 0, head, body, firstBodyBytes);

@@ -34,7 +34,7 @@ export const grantStep = 2 ** 18;
 export const streamLimit = 2 ** 31;
 /** flags uint8 in front of a call's or an answer's head: the body ends with this frame. */
 export const flagEnd = 1;
-/** flags uint8 of a call: a guest whose convention takes all from the body need not read the head. */
+/** flags uint8 of a call, with `flagEnd`: the body says all there is to know, the head is empty. */
 export const flagBodySuffices = 2;
 /** uint32 CPU microseconds, uint64 peak bytes. */
 export const measurementBytes = 12;

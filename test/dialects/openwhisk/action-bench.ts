@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { ZipFile } from "yazl";
 import type { Json } from "../../../src/core/workflow/definition.ts";
-import { runContentType } from "../../../src/dialects/openwhisk/call-adapter.ts";
 import type { CodeExec } from "../../../src/dialects/openwhisk/entities.ts";
 import type { StoredAction } from "../../../src/dialects/openwhisk/entity-store.ts";
+import { node } from "../../../src/dialects/openwhisk/languages/node.ts";
 import { archiveOf, type Projection, projectionOf } from "../../../src/dialects/openwhisk/projection.ts";
+import { listOf, listType, objectOf, objectType, type Run } from "../../../src/dialects/openwhisk/run-body.ts";
 import { openFileArtifacts } from "../../../src/drivers/artifacts/files/artifacts.ts";
 import { systemChance, systemClock } from "../../../src/drivers/host/clock.ts";
 import { createMemoryStore } from "../../../src/drivers/store/memory/store.ts";
@@ -57,7 +58,7 @@ export class ActionBench {
       signal: new AbortController().signal,
     });
     const sealed = await artifacts.seal(directory);
-    const started = new StartedAction();
+    const started = new StartedAction(config.handler === node.handler);
     const instance = await runtime.start({
       id: `ow${process.pid}-${++this.#count}`,
       runtime: config.runtime,
@@ -93,23 +94,32 @@ export class ActionBench {
 
 export class StartedAction {
   readonly running = new Running();
+  readonly #takesList: boolean;
+
+  constructor(takesList: boolean) {
+    this.#takesList = takesList;
+  }
 
   /** A call as the call adapter makes it. */
-  async run(value: Json = {}, about: Readonly<Record<string, Json>> = {}): Promise<Ran> {
-    const body = {
-      value,
+  async run(value: Json = {}, about: Partial<Run> = {}): Promise<Ran> {
+    const run: Run = {
+      value: JSON.stringify(value),
       namespace: "guest",
-      action_name: "/guest/subject",
-      action_version: "0.0.1",
-      activation_id: "0123456789abcdef0123456789abcdef",
-      transaction_id: "transaction",
-      deadline: String(Date.now() + 20_000),
+      action: "/guest/subject",
+      version: "0.0.1",
+      activation: "0123456789abcdef0123456789abcdef",
+      transaction: "transaction",
+      deadline: Date.now() + 20_000,
+      apiHost: undefined,
+      apiKey: undefined,
+      env: undefined,
       ...about,
     };
     const { status, text, error } = await this.running.call({
       method: "POST",
-      headers: ["content-type", runContentType],
-      body: Buffer.from(JSON.stringify(body)),
+      headers: ["content-type", this.#takesList ? listType : objectType],
+      body: Buffer.from(this.#takesList ? listOf(run) : objectOf(run)),
+      bodySuffices: this.#takesList,
     });
     return { status, value: text === "" ? null : (JSON.parse(text) as Json), error: error?.code };
   }

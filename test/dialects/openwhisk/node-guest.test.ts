@@ -112,7 +112,7 @@ test("each call has its variables, and the parameters for the start are among th
       return { early, __OW_API_KEY, __OW_API_HOST, __OW_NAMESPACE, __OW_ACTION_NAME, __OW_ACTION_VERSION, __OW_ACTIVATION_ID,
         left: Number(__OW_DEADLINE) > Date.now() };
     }`);
-  const about = { api_key: "uuid:key", api_host: "http://127.0.0.1:3233", env: { SECRET: "s" } };
+  const about = { apiKey: "uuid:key", apiHost: "http://127.0.0.1:3233", env: { SECRET: "s" } };
   assert.deepEqual((await started.run({}, about)).value, {
     early: "s",
     __OW_API_KEY: "uuid:key",
@@ -123,8 +123,44 @@ test("each call has its variables, and the parameters for the start are among th
     __OW_ACTIVATION_ID: "0123456789abcdef0123456789abcdef",
     left: true,
   });
-  const next = await started.run({}, { activation_id: "f".repeat(32) });
+  const next = await started.run({}, { activation: "f".repeat(32) });
   assert.equal((next.value as { __OW_ACTIVATION_ID: string }).__OW_ACTIVATION_ID, "f".repeat(32));
+  const key = `uuid:${'a,"\\,'.repeat(7)}`;
+  const odd = await started.run({}, { apiKey: key, apiHost: undefined });
+  assert.equal((odd.value as { __OW_API_KEY: string }).__OW_API_KEY, key);
+});
+
+test("a payload that comes in pieces has its variables, too", async () => {
+  const started = await start("const main = ({ text }) => ({ length: text.length, id: process.env.__OW_ACTIVATION_ID });");
+  const ran = await started.run({ text: "x".repeat(900_000) }, { activation: "e".repeat(32) });
+  assert.deepEqual(ran.value, { length: 900_000, id: "e".repeat(32) });
+});
+
+test("what a call leaves to its own turn is done and printed before its answer; a later word is the next call's", async () => {
+  const started = await start(`
+    let later;
+    function main({ first }) {
+      if (!first) return { woken: later() ?? true };
+      Promise.resolve().then(() => console.log("at once"));
+      new Promise((resolve) => (later = resolve)).then(() => console.log("left over"));
+      return {};
+    }`);
+  await started.run({ first: true });
+  assert.deepEqual(started.lines, ["stdout: at once"]);
+  await started.run();
+  assert.deepEqual(started.lines, ["stdout: at once", "stdout: left over"]);
+  const owners = started.running.logs.map(({ invocation }) => invocation);
+  assert.ok(owners.every((owner) => owner !== undefined));
+  assert.notEqual(owners[0], owners[1]);
+});
+
+test("an instance whose code is compiled for good early answers as before", async () => {
+  const started = await start("const main = ({ n, bad }) => { if (bad) throw new Error('bad ' + n); return { n }; };");
+  for (let n = 0; n < 600; n++) {
+    const { value } = await started.run(n % 50 === 49 ? { n, bad: true } : { n });
+    if (n % 50 !== 49) assert.deepEqual(value, { n });
+    else assert.equal((value as { error: { message: string } }).error.message, `bad ${n}`);
+  }
 });
 
 test("what is printed is the call's log", async () => {

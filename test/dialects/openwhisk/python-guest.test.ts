@@ -77,10 +77,10 @@ describe("actions in Python", { skip: missingTools("python") }, () => {
       "import os\nEARLY = os.environ['SECRET']\ndef main(args):\n" +
         "    return {'early': EARLY, 'name': os.environ['__OW_ACTION_NAME'], 'id': os.environ['__OW_ACTIVATION_ID'], 'key': os.environ.get('__OW_API_KEY')}\n",
     );
-    const first = await started.run({}, { api_key: "uuid:key", env: { SECRET: "s" } });
+    const first = await started.run({}, { apiKey: "uuid:key", env: { SECRET: "s" } });
     const id = "0123456789abcdef0123456789abcdef";
     assert.deepEqual(first.value, { early: "s", name: "/guest/subject", id, key: "uuid:key" });
-    const next = await started.run({}, { activation_id: "f".repeat(32) });
+    const next = await started.run({}, { activation: "f".repeat(32) });
     assert.equal((next.value as { id: string }).id, "f".repeat(32));
   });
 

@@ -44,8 +44,8 @@ const packagesFolder = ".virga/packages";
 export const node: Language = {
   runtime: "node",
   convention: "native",
-  handler: "openwhisk-action.mjs",
-  files: { "openwhisk-action.mjs": "node/openwhisk-action.mjs" },
+  handler: "openwhisk-run.mjs",
+  files: { "openwhisk-run.mjs": "node/openwhisk-run.mjs" },
   singleFile: () => ({ path: "action.js" }),
   packages,
 };

@@ -20,13 +20,15 @@ import { current, flushPartial } from "./output.mjs";
 import { takeContent } from "./message.mjs";
 import { incoming } from "./request.mjs";
 import { Streams } from "./streams.mjs";
+import { callEnded, isWatching } from "./tiering.mjs";
 import { bytesHeaders, flatHeaders, isLight, jsonHeaders, noHeaders, textHeaders } from "./response.mjs";
 
 /** Open calls by stream. */
 export const calls = new Streams();
 /**
  * A handler of a dialect may have a second entry under this name, for calls whose body says all there is to know: it is given the
- * body as text and promises JSON as text, or an answer like any handler's. Nothing of the web's interface is made for them.
+ * body as text and gives JSON as text, or promises it, or an answer like any handler's. Nothing of the web's interface is made for
+ * them.
  */
 export const textEntry = Symbol.for("virga.text-entry");
 /** Promises that go on after their answers. */
@@ -42,19 +44,18 @@ export function whenIdle(listener) {
 }
 
 export class Call {
-  over = false;
-  /** Text without an end of line yet: [stdout, stderr]. */
-  partial = undefined;
-  #controller;
-  #cancelled;
-  #credit = window;
-  #wake;
-
-  /** Of the request: undefined where the handler takes its body's text and nothing else. */
-  body = undefined;
-
+  // By assignment alone: what is private, or a field of the class, V8 defines one by one.
   constructor(stream) {
     this.stream = stream;
+    this.over = false;
+    /** Text without an end of line yet: [stdout, stderr]. */
+    this.partial = undefined;
+    /** Of the request: undefined where the handler takes its body's text and nothing else. */
+    this.body = undefined;
+    this.controller = undefined;
+    this.cancelled = undefined;
+    this.credit = window;
+    this.wake = undefined;
     calls.add(this);
   }
 
@@ -82,36 +83,40 @@ export class Call {
   /** The same for a handler's entry for texts (`textEntry`). */
   static startWithText(call, handle, text) {
     try {
-      handle(text).then(
-        (answer) => call.answerJson(answer),
-        (error) => call.fail("function_error", error),
-      );
+      const answer = handle(text);
+      // What the handler put off until its own end comes first.
+      if (typeof answer?.then !== "function") settled.then(() => call.answerJson(answer));
+      else
+        answer.then(
+          (later) => call.answerJson(later),
+          (error) => call.fail("function_error", error),
+        );
     } catch (error) {
       call.fail("function_error", error);
     }
   }
 
   get signal() {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#cancelled !== undefined) this.#controller.abort(this.#cancelled);
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.cancelled !== undefined) this.controller.abort(this.cancelled);
     }
-    return this.#controller.signal;
+    return this.controller.signal;
   }
 
   cancel(timedOut) {
-    this.#cancelled = timedOut
+    this.cancelled = timedOut
       ? new DOMException("The call's deadline has passed", "TimeoutError")
       : new DOMException("The caller has left", "AbortError");
-    this.body?.fail(this.#cancelled);
-    this.#wake?.();
+    this.body?.fail(this.cancelled);
+    this.wake?.();
     // What listens to the signal is the call's own code; without this its log lines would be nobody's.
-    if (this.#controller !== undefined) current.run(this, () => this.#controller.abort(this.#cancelled));
+    if (this.controller !== undefined) current.run(this, () => this.controller.abort(this.cancelled));
   }
 
   granted(bytes) {
-    this.#credit += bytes;
-    this.#wake?.();
+    this.credit += bytes;
+    this.wake?.();
   }
 
   waitUntil(promise) {
@@ -144,7 +149,7 @@ export class Call {
 
   answer(value) {
     if (this.over) return;
-    if (this.#cancelled !== undefined && !isStream(value)) return this.#end();
+    if (this.cancelled !== undefined && !isStream(value)) return this.#end();
     try {
       this.#send(value);
     } catch (error) {
@@ -154,7 +159,7 @@ export class Call {
 
   /** A string is JSON already. */
   answerJson(value) {
-    if (typeof value !== "string" || this.#cancelled !== undefined) this.answer(value);
+    if (typeof value !== "string" || this.cancelled !== undefined) this.answer(value);
     else if (!this.over) this.#whole(200, jsonHeaders, value);
   }
 
@@ -215,25 +220,26 @@ export class Call {
     if (calls.size === 1) hold();
     if (this.partial !== undefined) flushPartial(this);
     const { cpuMicros, peakBytes } = measure();
+    if (isWatching) callEnded(cpuMicros);
     sendResult(this.stream, status, headers, body, cpuMicros, peakBytes);
     this.#close();
   }
 
   async #stream(status, headers, source) {
-    if (this.#cancelled === undefined) sendResultHead(this.stream, status, headers);
-    const stopped = () => this.#cancelled !== undefined || this.over;
+    if (this.cancelled === undefined) sendResultHead(this.stream, status, headers);
+    const stopped = () => this.cancelled !== undefined || this.over;
     for await (const chunk of source) {
       if (stopped()) break; // leaving the loop cancels the source
       const bytes = toBytes(chunk);
       let at = 0;
       while (at < bytes.length && !stopped()) {
-        if (this.#credit <= 0) {
-          await new Promise((resolve) => (this.#wake = resolve));
+        if (this.credit <= 0) {
+          await new Promise((resolve) => (this.wake = resolve));
           continue;
         }
-        const end = Math.min(bytes.length, at + Math.min(this.#credit, largestWhole));
+        const end = Math.min(bytes.length, at + Math.min(this.credit, largestWhole));
         sendBytes(frame.body, this.stream, at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end));
-        this.#credit -= end - at;
+        this.credit -= end - at;
         at = end;
       }
     }
@@ -273,28 +279,40 @@ export function settleNested(stream, type, payload) {
 let measuredCpu = 0;
 let measuredAt = 0;
 let peakBytes = 0;
+/** Processor time that may pass until the peak is asked for again. */
+let peakDueCpu = 0;
 
 /**
  * Processor time since the last measurement, and the peak of resident memory. Each call is charged what passed since the
  * one before it ended: the sum over all calls is exactly what the program used, garbage collection between calls included.
- * To ask costs as much as a small handler; of several that are open, those that end in quick succession are charged together.
+ * To ask costs as much as a small handler; of several that are open, those that end in quick succession are charged together, and
+ * memory is looked at where enough was done to fill some.
  */
 export function measure() {
-  const at = now();
-  if (calls.size > 1 && at - measuredAt < successionMs) return { cpuMicros: 0, peakBytes };
-  measuredAt = at;
-  const { userCPUTime, systemCPUTime, maxRSS } = resourceUsage();
-  const cpu = userCPUTime + systemCPUTime;
+  if (calls.size > 1) {
+    const at = now();
+    if (at - measuredAt < successionMs) return { cpuMicros: 0, peakBytes };
+    measuredAt = at;
+  }
+  const { user, system } = cpuUsage();
+  const cpu = user + system;
   const cpuMicros = cpu - measuredCpu;
   measuredCpu = cpu;
-  peakBytes = maxRSS * 1024;
+  if (cpu >= peakDueCpu) {
+    peakBytes = resourceUsage().maxRSS * 1024;
+    peakDueCpu = cpu + fillingMicros;
+  }
   return { cpuMicros, peakBytes };
 }
 
 // Taken before user code can replace them.
 const now = performance.now.bind(performance);
+const cpuUsage = process.cpuUsage.bind(process);
 const resourceUsage = process.resourceUsage.bind(process);
 const successionMs = 0.2;
+/** A page of 4 KiB takes a tenth of a microsecond at least to be filled. */
+const fillingMicros = 500;
+const settled = Promise.resolve();
 
 /** Larger bodies leave in pieces, under flow control. */
 const largestWhole = window / 4;

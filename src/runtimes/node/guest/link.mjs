@@ -298,7 +298,7 @@ function writeAll(bytes, length) {
   let at = 0;
   while (at < length) {
     try {
-      at += writeSync(descriptor, bytes, at, length - at);
+      at += at === 0 ? writeSync(descriptor, bytes, undefined, length) : writeSync(descriptor, bytes, at, length - at);
     } catch (error) {
       if (error.code !== "EAGAIN") exit(0); // the platform is gone, and with it the reason to be
       sleep(sleeper, 0, 0, 0.2);

@@ -5,7 +5,7 @@ import { describe, here, setRoot } from "./errors.mjs";
 import { Headers } from "./headers.mjs";
 import { flush, frame, mute, openLink, sendEmpty, sendText } from "./link.mjs";
 import { loadHandler, LoadError } from "./loader.mjs";
-import { captureOutput, current, flushPartial, outside } from "./output.mjs";
+import { captureOutput, current, currentCall, flushPartial, outside, seat } from "./output.mjs";
 import { rehearsedCalls, rehearsedInit } from "./rehearsal.mjs";
 import { fetch, Request } from "./request.mjs";
 import { Response } from "./response.mjs";
@@ -15,6 +15,8 @@ const wholeAndSufficient = 3;
 
 let handler;
 let handleText;
+/** One call at a time. */
+let isAlone = false;
 let draining = false;
 /** Settled once it is over. */
 let rehearsal;
@@ -31,7 +33,10 @@ whenIdle(() => {
   if (!reading) flush();
   if (draining && calls.size === 0 && lingering.size === 0) exitOfNode(0);
 });
-openLink(
+// What comes over the link runs in the context in which it was opened.
+current.run(
+  seat,
+  openLink,
   onFrame,
   () => {
     reading = false;
@@ -53,9 +58,11 @@ function onFrame(type, stream, bytes, start, end) {
       const flags = bytes[start];
       const body = start + 5 + bytes.readUInt32BE(start + 1);
       const call = new Call(stream);
-      if (flags === wholeAndSufficient && handleText !== undefined) {
-        current.run(call, Call.startWithText, call, handleText, bytes.toString("utf8", body, end));
-        return;
+      if (flags === wholeAndSufficient) {
+        const text = bytes.toString("utf8", body, end);
+        if (!isAlone) return current.run(call, Call.startWithText, call, handleText, text);
+        seat.call = call;
+        return Call.startWithText(call, handleText, text);
       }
       const head = JSON.parse(bytes.toString("utf8", start + 5, body));
       const first = body < end ? Buffer.from(bytes.subarray(body, end)) : undefined;
@@ -133,6 +140,7 @@ async function load(init) {
   process.argv[1] = init.handler;
   handler = await loadHandler(init.directory, init.handler);
   handleText = handler[textEntry];
+  isAlone = init.concurrency === 1;
 }
 
 /** By assignment alone: a look at the descriptors, or a new definition, loads Node's own classes first (25 ms). */
@@ -161,7 +169,7 @@ function die(what, error) {
   const said = describe(error);
   const mine = { ...said, message: `${what}: ${said.message}` };
   const others = { message: `Another call ended the instance. ${mine.message}` };
-  endCalls(current.getStore(), mine, others);
+  endCalls(currentCall(), mine, others);
   exit(1);
 }
 

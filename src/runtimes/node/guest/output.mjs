@@ -3,8 +3,19 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { Writable } from "node:stream";
 import { sendLog } from "./link.mjs";
 
-/** The call that the running code belongs to, however deep in promises and timers. */
+/** Holds the call that the running code belongs to, however deep in promises and timers; or `seat`. */
 export const current = new AsyncLocalStorage();
+
+/**
+ * Of a dialect's program that serves one call at a time: the call that is there. What an earlier one left behind counts as of this,
+ * as in a container. A context of its own for each call costs several microseconds.
+ */
+export const seat = { call: undefined };
+
+export function currentCall() {
+  const owner = current.getStore();
+  return owner === seat ? seat.call : owner;
+}
 
 /** Must run before anything touches `process.stdout`: the console binds to what it finds there first. */
 export function captureOutput() {
@@ -65,7 +76,7 @@ class LineOutput extends Writable {
   }
 
   #add(text) {
-    const call = current.getStore();
+    const call = currentCall();
     const owner = call ?? outside;
     const index = this.#index;
     const end = text.lastIndexOf("\n");

@@ -8,12 +8,13 @@ import * as vm from "node:vm";
 
 const root = dirname(fileURLToPath(import.meta.url));
 const settings = JSON.parse(readFileSync(join(root, ".openwhisk.json"), "utf8"));
-const runType = "application/vnd.openwhisk.run+json";
+const runType = "application/vnd.openwhisk.run-list+json";
 
 let action;
 /** A variable costs a microsecond to set: those that stay are set once, those that change with each call are read from here. */
-const told = new Map();
 const live = {};
+/** Those that stay, as they came. */
+let standing;
 process.env = withLive(process.env);
 
 export default async function handle(request, context) {
@@ -25,26 +26,37 @@ export default async function handle(request, context) {
   } catch (error) {
     return failure(400, `The payload is no JSON: ${error.message}`);
   }
-  tell({ activation_id: context.id.replaceAll("-", ""), deadline: String(context.deadline) });
+  live.__OW_ACTIVATION_ID = context.id.replaceAll("-", "");
+  live.__OW_DEADLINE = String(context.deadline);
   return whole(await act(value));
 }
 
-/** The way of nearly all calls: the body of a `/run` request, without anything of the web around it. */
+/** The way of nearly all calls: nothing of the web around it. */
 handle[Symbol.for("virga.text-entry")] = run;
 
+/**
+ * The body is a list, for keys cost more than values where an action has not been called for a while: ids of activation and
+ * transaction, deadline, what stays, the action's value, and where there are any its variables. What stays are the names of
+ * namespace and action, its version, where to call back and the key for it, with commas between; only the key may have some.
+ */
 function run(text) {
   const about = JSON.parse(text);
-  tell(about);
-  return act(about.value);
+  live.__OW_ACTIVATION_ID = about[0];
+  live.__OW_TRANSACTION_ID = about[1];
+  live.__OW_DEADLINE = about[2];
+  if (about[3] !== standing) stand(about[3]);
+  if (about.length > 5) Object.assign(process.env, about[5]);
+  return act(about[4]);
 }
 
-/** Promises the result as JSON, or the answer that says what is wrong. */
+/** Gives the result as JSON, or the answer that says what is wrong; or promises it. */
 function act(value) {
   if (typeof action !== "function") return loadAndAct(value);
   try {
-    return Promise.resolve(action(value)).then(answer, answerError);
+    const result = action(value);
+    return typeof result?.then === "function" ? Promise.resolve(result).then(answer, answerError) : answer(result);
   } catch (error) {
-    return Promise.resolve(answerError(error));
+    return answerError(error);
   }
 }
 
@@ -61,19 +73,16 @@ async function loadAndAct(value) {
   return act(value);
 }
 
-function tell(about) {
-  for (const key in about) {
-    if (key === "value") continue;
-    const value = about[key];
-    if (key === "activation_id") live.__OW_ACTIVATION_ID = value;
-    else if (key === "transaction_id") live.__OW_TRANSACTION_ID = value;
-    else if (key === "deadline") live.__OW_DEADLINE = value;
-    else if (key === "env") Object.assign(process.env, value);
-    else if (told.get(key) !== value) {
-      told.set(key, value);
-      process.env[`__OW_${key.toUpperCase()}`] = value;
-    }
-  }
+function stand(text) {
+  standing = text;
+  const [namespace, action, version, host, ...key] = text.split(",");
+  Object.assign(process.env, {
+    __OW_NAMESPACE: namespace,
+    __OW_ACTION_NAME: action,
+    __OW_ACTION_VERSION: version,
+    ...(host === "" ? {} : { __OW_API_HOST: host }),
+    ...(key[0] === "" ? {} : { __OW_API_KEY: key.join(",") }),
+  });
 }
 
 /** The environment with `live` in it, for whoever reads, lists or hands it on. */
