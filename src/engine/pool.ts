@@ -96,6 +96,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
   #pumping = false;
   #tick: Timer | undefined;
   #tickAt = Number.POSITIVE_INFINITY;
+  #tidiedAt = 0;
   #whenQuiet: (() => void) | undefined;
   draining = false;
   #ended = false;
@@ -717,6 +718,18 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
 
   #keepHouse(): void {
     const now = this.clock.monotonic();
+    // Who waits is looked at more often than who idles.
+    const isDue = this.#hungry.size === 0 || now - this.#tidiedAt >= idleTickMs;
+    const instances = !isDue || this.#tidy(now);
+    if (this.#hungry.size > 0) this.#pump();
+    if (this.#hungry.size > 0) this.#wake(hungryTickMs);
+    else if (instances) this.#wake(idleTickMs);
+    else if (this.#fleets.all().size > 0) this.#wake(emptyTickMs);
+  }
+
+  /** Ends what idles too long, and forgets fleets that are nothing any more. False: there are no instances. */
+  #tidy(now: number): boolean {
+    this.#tidiedAt = now;
     let instances = false;
     for (const fleet of this.#fleets.all()) {
       if (fleet.workers.size > 0) {
@@ -727,10 +740,7 @@ class InstancePool implements Pool, Machine, Nursery, Scaled, KeptAlive {
         this.#fleets.remove(fleet);
       }
     }
-    if (this.#hungry.size > 0) this.#pump();
-    if (this.#hungry.size > 0) this.#wake(hungryTickMs);
-    else if (instances) this.#wake(idleTickMs);
-    else if (this.#fleets.all().size > 0) this.#wake(emptyTickMs);
+    return instances;
   }
 
   #forgettable(fleet: Fleet, now: number): boolean {

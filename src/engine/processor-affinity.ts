@@ -64,11 +64,12 @@ export class ProcessorAffinity {
         elapsedMs,
         serverActiveMs: active - this.#activeBefore,
         briefMs: briefMicros / 1000,
+        others: this.#processors.others,
       },
       now,
     );
     const { affinity } = this.#stance;
-    this.#hold(affinity === "server");
+    this.#hold(affinity !== "any");
     for (const seat of this.#seats.values()) if (seat.isBrief) seat.move(affinity);
     this.#lookedAt = now;
     this.#activeBefore = active;

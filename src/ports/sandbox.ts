@@ -36,6 +36,8 @@ export interface Processors {
   readonly freeing: readonly string[];
   /** How long the server had something to do since its start. */
   serverActiveMs(): number;
+  /** How many there are beside the one that the server may be held to. */
+  readonly others: number;
 }
 
 export type Guarantee = "enforced" | "watched" | "absent";

@@ -5,7 +5,7 @@ import { firstStance, nextStance, type ProcessorLook, type Stance } from "../../
 
 /** Shares of 50 ms. */
 function look(active: number, brief: number): ProcessorLook {
-  return { elapsedMs: 50, serverActiveMs: active * 50, briefMs: brief * 50 };
+  return { elapsedMs: 50, serverActiveMs: active * 50, briefMs: brief * 50, others: 1 };
 }
 
 const shared: Stance = { ...firstStance, affinity: "server", since: 1000 };
@@ -26,7 +26,7 @@ test("calls one behind the other keep them together, however busy the processor 
 });
 
 test("calls at the same time set them free, each time for longer until it has held for long", () => {
-  const crowd = look(0.97, 0.23);
+  const crowd = look(0.97, 0.83);
   const first = nextStance(shared, crowd, 2000);
   assert.deepEqual(first, { affinity: "any", since: 2000, until: 2500, patienceMs: 1000 });
   const quiet = look(0.5, 0.2);
@@ -40,7 +40,22 @@ test("calls at the same time set them free, each time for longer until it has he
   assert.equal(nextStance(held, crowd, 2500 + 1000).until, 3500 + 500);
 });
 
-test("whatever is seen, a retreat lasts 16 s at most, and none is taken while the server rests", () => {
+test("where the server has no rest, brief calls keep off its processor, while the others have room for them", () => {
+  const apart = nextStance(shared, look(0.97, 0.3), 2000);
+  assert.deepEqual(apart, { affinity: "others", since: 2000, until: 2500, patienceMs: 1000 });
+  assert.equal(nextStance(apart, look(0.1, 0.1), 2100), apart, "what the move itself disturbs is not looked at");
+  assert.equal(nextStance(apart, look(0.75, 0.6), 2200), apart);
+  assert.equal(nextStance(apart, look(0.95, 0.95), 2200), apart, "the server is still what all wait for");
+  const over = nextStance(apart, look(0.5, 0.9), 2200);
+  assert.deepEqual(over, { affinity: "any", since: 2200, until: 3200, patienceMs: 2000 });
+  assert.equal(nextStance(over, look(0.97, 0.3), 3199), over);
+  assert.equal(nextStance(over, look(0.97, 0.3), 3200).affinity, "others");
+  assert.equal(nextStance(over, look(0.97, 0.8), 3200), over, "with too much for one processor");
+  assert.equal(nextStance(over, { ...look(0.97, 0.8), others: 7 }, 3200).affinity, "others");
+  assert.equal(nextStance(over, look(0.97, 0.01), 3200), over, "nothing to be gained");
+});
+
+test("whatever is seen, a retreat lasts 16 s at most, and sharing does not end while the server rests", () => {
   const share = fc.double({ min: 0, max: 1, noNaN: true });
   const looks = fc.array(fc.tuple(share, share), { maxLength: 200 });
   fc.assert(
@@ -50,7 +65,8 @@ test("whatever is seen, a retreat lasts 16 s at most, and none is taken while th
         const now = (index + 1) * 50;
         const next = nextStance(stance, look(active, brief), now);
         assert.ok(next.until - now <= 16_000);
-        if (stance.affinity === "server" && next.affinity === "any") assert.ok(active >= 0.9);
+        if (stance.affinity === "server" && next.affinity !== "server") assert.ok(active >= 0.9);
+        if (stance.affinity !== "others" && next.affinity === "others") assert.ok(active >= 0.8 && brief <= 0.7);
         stance = next;
       }
     }),

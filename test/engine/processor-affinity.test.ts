@@ -11,6 +11,7 @@ function setting() {
   const affinity = new ProcessorAffinity(clock, {
     holdServer: (isHeld) => void server.held.push(isHeld),
     serverActiveMs: () => server.activeMs,
+    others: 1,
   });
   return { clock, server, affinity };
 }
@@ -106,23 +107,23 @@ test("an instance without a call is free after a second: it may be at something 
   assert.deepEqual(one.moves, ["server", "any", "server"]);
 });
 
-test("a server that never rests sets all free, itself too", async () => {
+test("a server that never rests has its processor alone, and all are free where the others are what it waits for", async () => {
   const { clock, server, affinity } = setting();
   const one = new Instance();
   affinity.add(one.worker);
-  for (let turn = 0; turn < 8; turn++) {
-    one.ended(100, 100);
-    // Still starting, then without rest.
-    server.activeMs += turn === 0 ? 10 : 50;
-    await clock.advance(50);
-  }
-  assert.deepEqual(
-    [server.held, one.moves],
-    [
-      [true, false],
-      ["server", "any"],
-    ],
-  );
+  const go = async (turns: number, activeMs: number, calls: number): Promise<void> => {
+    for (let turn = 0; turn < turns; turn++) {
+      one.ended(calls, 100);
+      server.activeMs += activeMs;
+      await clock.advance(50);
+    }
+  };
+  await go(1, 10, 100); // still starting
+  await go(7, 50, 100);
+  assert.deepEqual([server.held, one.moves], [[true], ["server", "others"]]);
+  await go(4, 20, 480);
+  assert.deepEqual(server.held, [true, false]);
+  assert.deepEqual(one.moves, ["server", "others", "any"]);
 });
 
 test("what is over is not moved; without instances it does not look, and at its end the server is free", async () => {

@@ -38,6 +38,10 @@ export class HostProcessors implements Processors {
     }
   }
 
+  get others(): number {
+    return this.#allowed.length - 1;
+  }
+
   serverActiveMs(): number {
     return performance.eventLoopUtilization().active;
   }
@@ -54,9 +58,10 @@ export class HostProcessors implements Processors {
   /** All processes of the group. Their threads for compilation and collection stay free; those that user code makes do not. */
   bind(group: Cgroup, affinity: Affinity): void {
     const own = this.#own;
-    if (affinity === "any" || own === undefined)
-      this.#order({ processors: this.#allowed, threads: "all", group: group.processList });
-    else this.#order({ processors: [own], threads: "main", group: group.processList });
+    const list = { group: group.processList };
+    if (affinity === "any" || own === undefined) this.#order({ processors: this.#allowed, threads: "all", ...list });
+    else if (affinity === "server") this.#order({ processors: [own], threads: "main", ...list });
+    else this.#order({ processors: this.#allowed.filter((one) => one !== own), threads: "all", ...list });
   }
 
   close(): void {

@@ -131,7 +131,9 @@ test("each call has its variables, and the parameters for the start are among th
 });
 
 test("a payload that comes in pieces has its variables, too", async () => {
-  const started = await start("const main = ({ text }) => ({ length: text.length, id: process.env.__OW_ACTIVATION_ID });");
+  const started = await start(
+    "const main = ({ text }) => ({ length: text.length, id: process.env.__OW_ACTIVATION_ID });",
+  );
   const ran = await started.run({ text: "x".repeat(900_000) }, { activation: "e".repeat(32) });
   assert.deepEqual(ran.value, { length: 900_000, id: "e".repeat(32) });
 });

@@ -29,7 +29,7 @@ describe("what programs run on", { skip }, () => {
 
   const all = allowed(process.pid);
 
-  test("a program's processes are held to the server's processor, and free again; so is the server", async () => {
+  test("a program's processes are held to the server's processor, or off it, and free again; so is the server", async () => {
     const program = await start("sleep 30 & wait");
     await until(() => processesOf(program).length >= 3, "the program's processes are not there");
     sandbox.processors!.holdServer(true);
@@ -39,6 +39,13 @@ describe("what programs run on", { skip }, () => {
       "they are not held",
     );
     assert.match(allowed(process.pid), /^\d+$/);
+
+    program.bindTo!("others");
+    const { others } = sandbox.processors!;
+    await until(
+      () => everyThread(program, (list) => countOf(list) === others && !isIn(list, Number(allowed(process.pid)))),
+      "they are not off the server's processor",
+    );
 
     program.bindTo!("any");
     await until(() => everyThread(program, (list) => list === all), "they are not free");
@@ -136,6 +143,21 @@ describe("what programs run on", { skip }, () => {
     return program;
   }
 });
+
+function rangesOf(list: string): [number, number][] {
+  return list.split(",").map((range) => {
+    const [first = "", last = first] = range.split("-");
+    return [Number(first), Number(last)];
+  });
+}
+
+function countOf(list: string): number {
+  return rangesOf(list).reduce((sum, [first, last]) => sum + last - first + 1, 0);
+}
+
+function isIn(list: string, processor: number): boolean {
+  return rangesOf(list).some(([first, last]) => first <= processor && processor <= last);
+}
 
 function lacks(program: string): string | false {
   return spawnSync(program, ["--version"]).status === 0 ? false : `needs ${program}`;

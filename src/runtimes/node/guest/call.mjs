@@ -85,7 +85,7 @@ export class Call {
     try {
       const answer = handle(text);
       // What the handler put off until its own end comes first.
-      if (typeof answer?.then !== "function") settled.then(() => call.answerJson(answer));
+      if (typeof answer?.then !== "function") void settled.then(() => call.answerJson(answer));
       else
         answer.then(
           (later) => call.answerJson(later),
