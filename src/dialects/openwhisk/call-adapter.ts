@@ -11,14 +11,23 @@ import { node } from "./languages/node.ts";
 import { pathOf, qualifiedName, whiskNamespace } from "./names.ts";
 import { type Payload, readPayload } from "./payload.ts";
 import { listOf, listType, objectOf, objectType, type Run } from "./run-body.ts";
-import { annotation, type Documents, isConductor, isTruthy, type ResolvedAction, resolveAction } from "./resolution.ts";
+import {
+  annotation,
+  type Documents,
+  isConductor,
+  isTruthy,
+  type MaybeSoon,
+  type ResolvedAction,
+  resolveAction,
+  soon,
+} from "./resolution.ts";
 
 export interface CallAdapterOptions {
   /** Where actions reach the platform, such as `http://127.0.0.1:3233`; undefined while nothing listens. */
   apiHost(): string | undefined;
   readonly documents: Documents;
   /** `uuid:key` of a namespace's user, for actions that may call back; undefined where there is none. */
-  apiKeyOf(namespace: string): Promise<string | undefined>;
+  apiKeyOf(namespace: string): MaybeSoon<string | undefined>;
 }
 
 export function createCallAdapter({ documents, apiKeyOf, apiHost }: CallAdapterOptions): CallAdapter {
@@ -54,7 +63,7 @@ export function createCallAdapter({ documents, apiKeyOf, apiHost }: CallAdapterO
         const takesList = revision.config.handler === node.handler;
         const key = annotation(action.annotations, "provide-api-key");
         if (key !== undefined && !isTruthy(key)) return prepared(found, runWith(undefined), takesList);
-        return apiKeyOf(caller).then((apiKey) => prepared(found, runWith(apiKey), takesList));
+        return soon(apiKeyOf(caller), (apiKey) => prepared(found, runWith(apiKey), takesList));
       }
     },
   };

@@ -81,7 +81,7 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
     adapter: createCallAdapter({
       documents,
       apiHost: () => servedAt,
-      apiKeyOf: (namespace) => context?.subjects.apiKeyOf(namespace) ?? Promise.resolve(undefined),
+      apiKeyOf: (namespace) => context?.subjects.apiKeyOf(namespace),
     }),
     namedCode: () => entities.namedCode(),
     provide: (id) => context?.deployments.provide(id) ?? Promise.resolve(false),

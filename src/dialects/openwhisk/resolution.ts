@@ -131,6 +131,6 @@ function mergedDefaults(layers: readonly KeyValues[]): Defaults {
 
 const noDefaults: Defaults = { values: {}, init: {}, isEmpty: true };
 
-function soon<T, U>(value: MaybeSoon<T>, then: (value: T) => MaybeSoon<U>): MaybeSoon<U> {
+export function soon<T, U>(value: MaybeSoon<T>, then: (value: T) => MaybeSoon<U>): MaybeSoon<U> {
   return value instanceof Promise ? value.then(then) : then(value);
 }

@@ -5,6 +5,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Records } from "../../ports/records.ts";
 import { VirgaError } from "../../core/errors.ts";
 import { engineNamespace, whiskNamespace } from "./names.ts";
+import type { MaybeSoon } from "./resolution.ts";
 
 export interface Subject {
   /** The namespace, which is also the user's name. */
@@ -76,10 +77,12 @@ export class Subjects {
   }
 
   /** `uuid:key` of a namespace's user, for actions that call back; undefined where it has none. */
-  async apiKeyOf(namespace: string): Promise<string | undefined> {
+  apiKeyOf(namespace: string): MaybeSoon<string | undefined> {
     const known = this.#keys.get(namespace);
-    if (known !== undefined) return known;
-    if (this.get(namespace) === undefined) return undefined;
+    return known !== undefined || this.get(namespace) === undefined ? known : this.#revealKey(namespace);
+  }
+
+  async #revealKey(namespace: string): Promise<string | undefined> {
     const revealed = await this.#options.secrets.reveal(engineNamespace(namespace), [secretName]);
     const key = revealed[secretName];
     if (key !== undefined) this.#keys.set(namespace, key);
