@@ -516,6 +516,20 @@ test("a drained instance finishes its call and what it waits for, then ends by i
   assert.ok(harness.logs.some(({ text }) => text === "afterwards"));
 });
 
+test("what goes wrong behind an answer is a line of the log, and the instance goes on", async () => {
+  const instance = await harness.serve({
+    "index.mjs": `export default (request, context) => {
+      context.waitUntil(new Promise((resolve, reject) => setTimeout(reject, 10, new Error("no such gate"))));
+      return "done";
+    };`,
+  });
+  harness.logs.length = 0;
+  assert.equal((await invoke(instance, { id: "leaves" })).text, "done");
+  await until(() => harness.logs.length > 0);
+  assert.match(harness.logs[0]!.text, /^context\.waitUntil: Error: no such gate/);
+  assert.equal((await invoke(instance)).text, "done");
+});
+
 test("an instance that does not drain in time is killed", async () => {
   const instance = await harness.serve({ "index.mjs": "export default () => new Promise(() => {});" });
   const call = begin(instance);

@@ -16,7 +16,7 @@ import {
   sendText,
   window,
 } from "./link.mjs";
-import { current, flushPartial } from "./output.mjs";
+import { current, flushPartial, writeLine } from "./output.mjs";
 import { takeContent } from "./message.mjs";
 import { incoming } from "./request.mjs";
 import { Streams } from "./streams.mjs";
@@ -122,7 +122,7 @@ export class Call {
   waitUntil(promise) {
     const lasting = Promise.resolve(promise).catch((error) => {
       const { message, stack } = describe(error);
-      this.context.log.error(`context.waitUntil: ${stack ?? message}`);
+      writeLine(this, true, `context.waitUntil: ${stack ?? message}`);
     });
     lingering.add(lasting);
     void lasting.then(() => {
