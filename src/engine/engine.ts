@@ -149,6 +149,8 @@ export interface InvocationRequest extends FunctionId {
   readonly idempotencyKey?: string;
   /** For the record. */
   readonly annotations?: Readonly<Record<string, Json>>;
+  /** What the dialect that makes the call has worked out, for its own adapter to find. A queue does not keep it. */
+  readonly known?: object;
 }
 
 export interface InvocationSink {

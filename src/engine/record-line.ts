@@ -18,6 +18,8 @@ export type Frame = readonly [
   coldStart: boolean,
   /** What a dialect keeps: the same object for many calls. */
   annotations: NonNullable<Invocation["annotations"]> | null,
+  /** Of the results that stand behind their lines; null where there are none. Segments of earlier versions do not say. */
+  resultHeaders?: readonly string[] | null,
 ];
 
 /** Collects the frames of one segment while its lines are written. */
@@ -34,18 +36,23 @@ export class LineWriter {
     const cpu = micros(usage.cpuMs);
     // Below 0: a number with more digits than microseconds have.
     if (Math.min(queue, cold, init, run, total, cpu) < 0) return JSON.stringify(record);
-    const rest = restOf(record);
+    const body = plainResult(record);
+    const rest = restOf(record, body === undefined);
+    const restText = rest === undefined ? undefined : JSON.stringify(rest);
+    const end = body === undefined ? (restText === undefined ? "" : `,${restText}`) : `,${restText ?? "0"},"${body}"`;
     return (
       `[${JSON.stringify(record.id)},${this.#frame(record)},${timings.acceptedAt},${queue},${cold},${init},${run},${total}` +
       `,${usage.billedMs},${usage.memoryPeakBytes},${cpu},${usage.bytesIn},${usage.bytesOut}` +
-      `,${textOf(cause.requestId, record.id)},${textOf(cause.traceparent, record.id)}${rest === undefined ? "" : `,${JSON.stringify(rest)}`}]`
+      `,${textOf(cause.requestId, record.id)},${textOf(cause.traceparent, record.id)}${end}]`
     );
   }
 
   #frame(record: Invocation): number {
     const { frames } = this;
+    const headers = plainResult(record) === undefined ? null : record.result!.headers;
     // The newest first: neighbours are often calls of one function.
-    for (let index = frames.length - 1; index >= 0; index--) if (isOf(record, frames[index]!)) return index;
+    for (let index = frames.length - 1; index >= 0; index--)
+      if (isOf(record, frames[index]!) && areSame(headers, frames[index]![11] ?? null)) return index;
     return (
       frames.push([
         record.namespace,
@@ -59,6 +66,7 @@ export class LineWriter {
         record.usage.memoryMb,
         record.usage.coldStart,
         record.annotations ?? null,
+        headers,
       ]) - 1
     );
   }
@@ -85,10 +93,23 @@ export function readLine(line: string, frames: readonly Frame[]): Invocation {
     request,
     trace,
     rest,
+    body,
   ] = parsed;
-  const [namespace, name, revision, instance, kind, status, attempt, responseStatus, memoryMb, coldStart, annotations] =
-    frames[frame]!;
-  const { cause, ...more } = rest ?? {};
+  const [
+    namespace,
+    name,
+    revision,
+    instance,
+    kind,
+    status,
+    attempt,
+    responseStatus,
+    memoryMb,
+    coldStart,
+    annotations,
+    headers,
+  ] = frames[frame]!;
+  const { cause, ...more } = rest === undefined || rest === 0 ? {} : rest;
   return {
     id,
     namespace,
@@ -116,6 +137,7 @@ export function readLine(line: string, frames: readonly Frame[]): Invocation {
     logs: [],
     ...(annotations !== null && annotations !== undefined && { annotations }),
     ...more,
+    ...(body !== undefined && { result: { status: responseStatus!, headers: headers!, body } }),
   };
 }
 
@@ -135,7 +157,9 @@ type Line = [
   bytesOut: number,
   requestId: string | 0 | null,
   traceparent: string | 0 | null,
-  rest?: Rest,
+  rest?: Rest | 0,
+  /** Of a plain result, in base64. */
+  body?: string,
 ];
 
 /** What few records have. */
@@ -183,8 +207,20 @@ function isOf(record: Invocation, frame: Frame): boolean {
   );
 }
 
-function restOf(record: Invocation): Rest | undefined {
-  const { cause, error, logs, logsDropped, result, idempotencyKey } = record;
+function areSame(some: readonly string[] | null, others: readonly string[] | null): boolean {
+  if (some === others) return true;
+  return some?.length === others?.length && some?.every((text, index) => text === others![index]) === true;
+}
+
+/** The body of a result whose head the frame has; undefined where there is no result, or it stands in the line's rest. */
+function plainResult({ result, responseStatus }: Invocation): string | undefined {
+  if (result === undefined || result.blob !== undefined || result.status !== responseStatus) return undefined;
+  return result.body;
+}
+
+function restOf(record: Invocation, withResult: boolean): Rest | undefined {
+  const { cause, error, logs, logsDropped, idempotencyKey } = record;
+  const result = withResult ? record.result : undefined;
   const { parent, root } = cause;
   const caused = parent !== undefined || root !== undefined;
   if (

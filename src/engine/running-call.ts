@@ -572,7 +572,11 @@ function keep(kept: KeptAnswer, chunk: Uint8Array): void {
 function resultOf({ headers, chunks, bytes }: KeptAnswer, status: number): AsyncResult | undefined {
   if (status === 0) return undefined;
   if (bytes > keptBytes) return { status, headers };
-  const body = chunks.length === 1 ? Buffer.from(chunks[0]!) : Buffer.concat(chunks);
+  const [first] = chunks;
+  const body =
+    chunks.length === 1 && first !== undefined
+      ? Buffer.from(first.buffer, first.byteOffset, first.byteLength)
+      : Buffer.concat(chunks);
   return { status, headers, body: body.toString("base64") };
 }
 

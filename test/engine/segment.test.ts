@@ -52,7 +52,14 @@ const records: fc.Arbitrary<Invocation> = fc
       maxLength: 3,
     }),
     logsDropped: optional(fc.integer({ min: 1, max: 9 })),
-    result: optional(fc.record({ status: fc.constant(200), headers: fc.array(fc.string()), body: fc.string() })),
+    result: optional(
+      fc.record({
+        status: fc.constantFrom(200, 404),
+        headers: fc.oneof(fc.constant(["content-type", "text/plain"]), fc.array(fc.string())),
+        body: optional(fc.base64String()),
+        blob: optional(id),
+      }),
+    ),
     idempotencyKey: optional(fc.string()),
   })
   .map((record) => JSON.parse(JSON.stringify(record)) as Invocation);

@@ -29,7 +29,7 @@ export function blockingText(
   { activationId, record }: { readonly activationId: string; readonly record: Invocation },
   name: string,
   note: WhiskNote,
-  result: string,
+  result: SuccessText,
 ): string {
   const { timings, usage } = record;
   const { duration, end, start } = timesOf(record, note);
@@ -39,7 +39,7 @@ export function blockingText(
   return (
     `{"namespace":"${subject}","name":"${name}","version":"${note.version}","subject":"${subject}",` +
     `"activationId":"${activationId}","start":${start},"end":${end},"duration":${duration},` +
-    `"response":{"status":"success","statusCode":0,"success":true,"size":${Buffer.byteLength(result)},"result":${result}},` +
+    `"response":{"status":"success","statusCode":0,"success":true,"size":${result.bytes},"result":${result.text}},` +
     `"logs":[],"annotations":[${constantText(note)},{"key":"waitTime","value":${waitTime}}${initTime}],"publish":false}`
   );
 }
@@ -60,11 +60,18 @@ function constantText(note: WhiskNote): string {
 
 const constants = new WeakMap<WhiskNote, string>();
 
-/** The text of an answer that is a plain success: a JSON object of the right size without an `error` anywhere; else undefined. */
-export function successText(status: number, body: Uint8Array): string | undefined {
+/** An action's result as JSON text. */
+export interface SuccessText {
+  readonly text: string;
+  /** Its length as UTF-8; that of the text where it is ASCII. */
+  readonly bytes: number;
+}
+
+/** Of an answer that is a plain success: a JSON object of the right size without an `error` anywhere; else undefined. */
+export function successText(status: number, body: Uint8Array): SuccessText | undefined {
   if (status !== 200 || body.length > resultBytes || body[0] !== openingBrace) return undefined;
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
-  return text.includes('"error"') ? undefined : text;
+  return text.includes('"error"') ? undefined : { text, bytes: body.length };
 }
 
 const openingBrace = 0x7b;

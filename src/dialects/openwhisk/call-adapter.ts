@@ -4,13 +4,14 @@
  */
 import { VirgaError } from "../../core/errors.ts";
 import type { Json } from "../../core/workflow/definition.ts";
-import type { CallAdapter, PreparedCall } from "../../engine/call-adapter.ts";
+import type { AdaptedCall, CallAdapter, PreparedCall } from "../../engine/call-adapter.ts";
+import { ActionCall } from "./action-call.ts";
 import { activationIdOf, type WhiskNote } from "./activation.ts";
 import { WhiskError } from "./errors.ts";
 import { node } from "./languages/node.ts";
 import { pathOf, qualifiedName, whiskNamespace } from "./names.ts";
 import { type Payload, readPayload } from "./payload.ts";
-import { listOf, listType, objectOf, objectType, type Run } from "./run-body.ts";
+import { listOf, listType, objectOf, objectType, type Run, Standing } from "./run-body.ts";
 import {
   annotation,
   type Documents,
@@ -32,51 +33,82 @@ export interface CallAdapterOptions {
 
 export function createCallAdapter({ documents, apiKeyOf, apiHost }: CallAdapterOptions): CallAdapter {
   return {
-    prepare({ id, request, body, deadline, revision }) {
-      const caller = whiskNamespace(request.namespace);
-      const called = qualifiedName(request.name, caller);
-      if (called === undefined) throw new VirgaError("not_found", `${request.name} is no action`);
-      try {
-        const found = resolveAction(documents, called, caller);
-        if (found instanceof Promise) return found.then((later) => finish(later), rethrow);
-        return finish(found);
-      } catch (thrown) {
-        return rethrow(thrown);
-      }
-
-      function finish(found: ResolvedAction): PreparedCall | Promise<PreparedCall> {
-        const { action, defaults } = found;
-        const value = merged(found, body);
-        const runWith = (apiKey: string | undefined): Run => ({
-          value,
-          namespace: caller,
-          action: pathOf(found.called),
-          version: action.version,
-          activation: activationIdOf(id),
-          transaction: request.cause.requestId ?? id,
-          deadline,
-          apiHost: apiHost(),
-          apiKey,
-          env: defaults.isEmpty ? undefined : defaults.init,
-        });
-        // What an earlier release deployed has another handler, until `Deployments.renew` has come to it.
-        const takesList = revision.config.handler === node.handler;
-        const key = annotation(action.annotations, "provide-api-key");
-        if (key !== undefined && !isTruthy(key)) return prepared(found, runWith(undefined), takesList);
-        return soon(apiKeyOf(caller), (apiKey) => prepared(found, runWith(apiKey), takesList));
-      }
+    prepare(call) {
+      const { known } = call.request;
+      if (known instanceof ActionCall) return prepared(call, known);
+      return soon(whiskCall(call), (found) => prepared(call, found));
     },
   };
+
+  /** Of a call that came another way than through this dialect's API. */
+  function whiskCall({ id, request }: AdaptedCall): MaybeSoon<WhiskCall> {
+    const caller = whiskNamespace(request.namespace);
+    const called = qualifiedName(request.name, caller);
+    if (called === undefined) throw new VirgaError("not_found", `${request.name} is no action`);
+    const activationId = activationIdOf(id);
+    const transactionId = request.cause.requestId ?? activationId;
+    const of = (action: ResolvedAction): WhiskCall => ({ action, caller, activationId, transactionId });
+    try {
+      const found = resolveAction(documents, called, caller);
+      return found instanceof Promise ? found.then(of, rethrow) : of(found);
+    } catch (thrown) {
+      return rethrow(thrown);
+    }
+  }
+
+  function prepared(call: AdaptedCall, whisk: WhiskCall): MaybeSoon<PreparedCall> {
+    const { annotations } = whisk.action.action;
+    const value = merged(whisk.action, call.body);
+    const key = annotation(annotations, "provide-api-key");
+    if (key !== undefined && !isTruthy(key)) return withKey(call, whisk, value, undefined);
+    return soon(apiKeyOf(whisk.caller), (apiKey) => withKey(call, whisk, value, apiKey));
+  }
+
+  function withKey(
+    { revision, deadline }: AdaptedCall,
+    { action, caller, activationId, transactionId }: WhiskCall,
+    value: string,
+    apiKey: string | undefined,
+  ): PreparedCall {
+    const run: Run = {
+      value,
+      activation: activationId,
+      transaction: transactionId,
+      deadline,
+      env: action.defaults.isEmpty ? undefined : action.defaults.init,
+      standing: standingOf(action, caller, apiHost(), apiKey),
+    };
+    // What an earlier release deployed has another handler, until `Deployments.renew` has come to it.
+    const takesList = revision.config.handler === node.handler;
+    return {
+      body: Buffer.from(takesList ? listOf(run) : objectOf(run)),
+      bodySuffices: takesList,
+      headers: takesList ? listHeaders : objectHeaders,
+      annotations: annotationsFor(action),
+      keepsResult: true,
+    };
+  }
 }
 
-function prepared(found: ResolvedAction, run: Run, takesList: boolean): PreparedCall {
-  return {
-    body: Buffer.from(takesList ? listOf(run) : objectOf(run)),
-    bodySuffices: takesList,
-    headers: ["content-type", takesList ? listType : objectType],
-    annotations: annotationsFor(found),
-    keepsResult: true,
-  };
+type WhiskCall = Pick<ActionCall, "action" | "caller" | "activationId" | "transactionId">;
+
+const listHeaders = ["content-type", listType] as const;
+const objectHeaders = ["content-type", objectType] as const;
+
+/** The newest of each action: most calls of one have the same. */
+const standings = new WeakMap<ResolvedAction, Standing>();
+
+function standingOf(
+  found: ResolvedAction,
+  namespace: string,
+  apiHost: string | undefined,
+  apiKey: string | undefined,
+): Standing {
+  const newest = standings.get(found);
+  if (newest?.namespace === namespace && newest.apiHost === apiHost && newest.apiKey === apiKey) return newest;
+  const standing = new Standing(namespace, pathOf(found.called), found.action.version, apiHost, apiKey);
+  standings.set(found, standing);
+  return standing;
 }
 
 export function noteFor(found: Omit<ResolvedAction, "defaults">): WhiskNote {

@@ -18,7 +18,6 @@ export interface WhiskContext {
   readonly blobs: Blobs;
   readonly clock: Clock;
   readonly log: Log;
-  readonly identify: () => string;
   readonly entities: EntityStore;
   readonly documents: Documents & RuleDocuments;
   readonly subjects: Subjects;

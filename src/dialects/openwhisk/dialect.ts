@@ -13,7 +13,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
 import { forgetApis, manageApis, serveApi } from "./api-gateway/apis.ts";
-import { activationIdOf, type WhiskNote } from "./activation.ts";
+import type { WhiskNote } from "./activation.ts";
 import { compositeNoteFor, createCallAdapter } from "./call-adapter.ts";
 import { compositeRecord } from "./composite.ts";
 import { conductorProtocol } from "./conductor.ts";
@@ -113,13 +113,12 @@ export function createOpenWhisk(options: OpenWhiskOptions): OpenWhisk {
         blobs,
         clock,
         log,
-        identify,
         entities,
         documents,
         subjects,
         throttles: new Throttles(clock, options.limits),
         deployments: new Deployments({ engine, documents, entities, blobs, records, log }),
-        invocations: createInvocations({ engine, clock, log, identify }),
+        invocations: createInvocations({ engine, clock, log }),
         firing: createFiring({ engine, documents, identify }),
       };
       context = opened;
@@ -173,7 +172,7 @@ function handle(
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  const exchange = new Exchange(options, request, response, () => activationIdOf(context.identify()));
+  const exchange = new Exchange(options, request, response);
   const refuse = (thrown: unknown): void => {
     if (!(thrown instanceof WhiskError)) {
       const error = asVirgaError(thrown);
@@ -198,9 +197,6 @@ const apiManagement = `${web}whisk.system/apimgmt/`;
 /** Throws, or rejects, what is to be refused. */
 function serve(context: WhiskContext, options: OpenWhiskOptions, exchange: Exchange): Promise<void> | undefined {
   const path = pathOf(exchange);
-  if (path.startsWith(apiManagement)) return manageApis(context, exchange, path.slice(apiManagement.length));
-  if (path.startsWith(alarms)) return serveAlarms(context, exchange, path.slice(alarms.length));
-  if (path.startsWith(web)) return serveWebAction(context, exchange, path.slice(web.length));
   if (path.startsWith(namespaces) && (path.length === namespaces.length || path.charCodeAt(namespaces.length) === 47)) {
     if (exchange.method === "OPTIONS") {
       exchange.answerEmpty(200);
@@ -210,6 +206,9 @@ function serve(context: WhiskContext, options: OpenWhiskOptions, exchange: Excha
     if (subject === undefined) throw new WhiskError(401, "The supplied authentication is invalid.");
     return serveNamespaces(context, exchange, path.slice(namespaces.length), subject);
   }
+  if (path.startsWith(apiManagement)) return manageApis(context, exchange, path.slice(apiManagement.length));
+  if (path.startsWith(alarms)) return serveAlarms(context, exchange, path.slice(alarms.length));
+  if (path.startsWith(web)) return serveWebAction(context, exchange, path.slice(web.length));
   if (path.startsWith("/api/") && path !== "/api/info" && path !== api && !path.startsWith(`${api}/`)) {
     return serveApi(context, exchange, path.slice("/api/".length));
   }

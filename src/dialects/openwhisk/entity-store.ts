@@ -5,7 +5,7 @@ import type { Log } from "../../ports/log.ts";
 import type { Records } from "../../ports/records.ts";
 import type { Action, Package, Rule, Trigger } from "./entities.ts";
 import { notFound, WhiskError } from "./errors.ts";
-import { engineName, type QualifiedName, qualifiedName } from "./names.ts";
+import { nameIn, type QualifiedName, qualifiedName } from "./names.ts";
 import type { MaybeSoon } from "./resolution.ts";
 
 /** An action as it is kept: its code lies in the blobs. */
@@ -73,8 +73,8 @@ export class EntityStore {
   /** At once where the namespace is in memory. Undefined also where another kind has the name. */
   find<K extends EntityKind>(kind: K, place: Place): MaybeSoon<Kept<K> | undefined> {
     const known = this.#namespaces.get(place.namespace);
-    if (known !== undefined) return ofKind(known.get(nameIn(place)), kind);
-    return this.#load(place.namespace).then((all) => ofKind(all.get(nameIn(place)), kind));
+    if (known !== undefined) return ofKind(known.get(keyName(place)), kind);
+    return this.#load(place.namespace).then((all) => ofKind(all.get(keyName(place)), kind));
   }
 
   /** As `find`. Rejects with 404 for what is not there, and with 409 where another kind has the name. */
@@ -107,7 +107,7 @@ export class EntityStore {
     document: EntityOf[K],
     before: Kept<K> | undefined,
   ): Promise<void> {
-    const name = nameIn(place);
+    const name = keyName(place);
     const there = await this.#keptAt(place);
     if (there !== undefined) checkKind(there, kind);
     try {
@@ -124,7 +124,7 @@ export class EntityStore {
   }
 
   async delete(place: Place, before: Kept): Promise<void> {
-    const name = nameIn(place);
+    const name = keyName(place);
     const key = keyOf(place.namespace, name);
     // The watch may still bring what is deleted here.
     this.#deleted.set(key, before.revision);
@@ -161,7 +161,7 @@ export class EntityStore {
 
   async #keptAt(place: Place): Promise<Kept | undefined> {
     const all = this.#namespaces.get(place.namespace) ?? (await this.#load(place.namespace));
-    return all.get(nameIn(place));
+    return all.get(keyName(place));
   }
 
   #load(namespace: string): Promise<Map<string, Kept>> {
@@ -225,8 +225,8 @@ export class EntityStore {
 }
 
 /** Names are percent-encoded in keys; what is too long for one is refused. */
-function nameIn({ namespace, package: inPackage, name }: Place): string {
-  const key = engineName({ namespace, name, ...(inPackage === undefined ? {} : { package: inPackage }) }, namespace);
+function keyName(place: Place): string {
+  const key = nameIn(place.package, place.name);
   if (key.length > longestKey) {
     throw new WhiskError(
       400,

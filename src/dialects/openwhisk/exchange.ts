@@ -4,12 +4,15 @@ import type { Json } from "../../core/workflow/definition.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { gather } from "../../gateway/request-body.ts";
 import { linger } from "../../gateway/refusal.ts";
+import { activationIdOf } from "./activation.ts";
 import { asWhiskError, malformed, WhiskError } from "./errors.ts";
 
 export interface ExchangeOptions {
   readonly clock: Clock;
   /** How long a body may take to arrive. */
   readonly requestTimeoutMs: number;
+  /** Makes invocation ids. */
+  readonly identify: () => string;
 }
 
 /** One request and its answer. */
@@ -23,20 +26,30 @@ export class Exchange {
   readonly transactionId: string;
   readonly #response: ServerResponse;
   readonly #options: ExchangeOptions;
+  /** Of the call that this request makes, where the client gave no id of its own: both are known by it. */
+  readonly #ownId: string | undefined;
   #query: Pick<URLSearchParams, "get"> | undefined;
 
   /** A client's own `x-request-id` is kept where it is fit for a log line. */
-  constructor(options: ExchangeOptions, request: IncomingMessage, response: ServerResponse, identify: () => string) {
+  constructor(options: ExchangeOptions, request: IncomingMessage, response: ServerResponse) {
     this.#options = options;
     this.request = request;
     this.#response = response;
     const given = this.header("x-request-id");
-    this.transactionId = given !== undefined && /^[\w.:-]{1,128}$/.test(given) ? given : identify();
+    this.#ownId = given !== undefined && /^[\w.:-]{1,128}$/.test(given) ? undefined : options.identify();
+    this.transactionId = this.#ownId === undefined ? given! : activationIdOf(this.#ownId);
     this.method = request.method ?? "GET";
     const url = request.url ?? "/";
     const mark = url.indexOf("?");
     this.path = mark < 0 ? url : url.slice(0, mark);
     this.queryText = mark < 0 ? "" : url.slice(mark + 1);
+  }
+
+  /** The ids of the one call that this request makes. */
+  callIds(): { readonly id: string; readonly activationId: string } {
+    if (this.#ownId !== undefined) return { id: this.#ownId, activationId: this.transactionId };
+    const id = this.#options.identify();
+    return { id, activationId: activationIdOf(id) };
   }
 
   get query(): Pick<URLSearchParams, "get"> {
@@ -50,7 +63,7 @@ export class Exchange {
     let found: string | undefined;
     for (let index = 0; index + 1 < raw.length; index += 2) {
       const given = raw[index]!;
-      if (given.length !== name.length || given.toLowerCase() !== name) continue;
+      if (given.length !== name.length || (given !== name && given.toLowerCase() !== name)) continue;
       found = found === undefined ? raw[index + 1]! : `${found}, ${raw[index + 1]}`;
     }
     return found;
@@ -102,11 +115,10 @@ export class Exchange {
     this.answerText(status, JSON.stringify(document), headers);
   }
 
-  /** JSON text. */
-  answerText(status: number, text: string, headers: readonly string[] = []): void {
+  /** JSON text of `length` bytes. */
+  answerText(status: number, text: string, headers: readonly string[] = [], length = Buffer.byteLength(text)): void {
     const response = this.#response;
     if (response.headersSent || response.destroyed) return;
-    const length = Buffer.byteLength(text);
     const all = [...jsonHeaders, "x-request-id", this.transactionId, "content-length", String(length), ...headers];
     response.writeHead(status, all);
     if (this.method === "HEAD") response.end();

@@ -1,33 +1,23 @@
 /** Calls of actions, blocking and not, of code, sequences and compositions alike (contract sections 1.4, 1.6, 2.3). */
-import type { Cause, Invocation } from "../../core/model.ts";
+import type { VirgaError } from "../../core/errors.ts";
+import type { Invocation } from "../../core/model.ts";
 import type { Json } from "../../core/workflow/definition.ts";
-import type { Engine } from "../../engine/engine.ts";
-import type { Clock } from "../../ports/clock.ts";
+import type { Engine, InvocationRequest, InvocationSink } from "../../engine/engine.ts";
+import type { Clock, Timer } from "../../ports/clock.ts";
 import type { Log } from "../../ports/log.ts";
-import { asVirgaError } from "../../core/errors.ts";
-import { activationIdOf, activationOf, answerOf, failureOf, responseOf, successText } from "./activation.ts";
+import { ActionCall, type ActionRequest } from "./action-call.ts";
+import { activationOf, answerOf, failureOf, responseOf, type SuccessText, successText } from "./activation.ts";
 import { compositeNoteFor } from "./call-adapter.ts";
-import { Waits } from "./waits.ts";
 import { compositeRecord, workflowOf } from "./composite.ts";
 import type { Activation, ActivationResponse } from "./entities.ts";
-import { engineName, engineNamespace } from "./names.ts";
-import { isComposite, type ResolvedAction } from "./resolution.ts";
+import { engineNamespace } from "./names.ts";
+import { isComposite } from "./resolution.ts";
+import { Waits } from "./waits.ts";
 
 export interface InvocationsOptions {
   readonly engine: Pick<Engine, "invoker" | "dispatcher" | "workflows" | "history">;
   readonly clock: Clock;
   readonly log: Log;
-  readonly identify: () => string;
-}
-
-export interface InvokeRequest {
-  readonly action: ResolvedAction;
-  /** The namespace that calls, and owns the activation. */
-  readonly caller: string;
-  /** A JSON object or list, as text. */
-  readonly payload: Uint8Array;
-  readonly requestId: string;
-  readonly cause?: Cause["kind"];
 }
 
 /** A blocking call's end, or the word that it goes on behind the caller's patience. */
@@ -37,7 +27,7 @@ export type Invoked =
       readonly activationId: string;
       readonly pending: false;
       /** The result as JSON text, where the call is a plain success. */
-      readonly successText: string | undefined;
+      readonly success: SuccessText | undefined;
       readonly record: Invocation;
       readonly response: ActivationResponse;
       readonly activation: Activation;
@@ -45,63 +35,42 @@ export type Invoked =
 
 export interface Invocations {
   /** Waits for up to `waitMs`; the call goes on when the time is over, and when the caller has gone away. */
-  invoke(request: InvokeRequest, waitMs: number): Promise<Invoked>;
-  /** Resolves to the activation's id when the call is on disk. */
-  accept(request: InvokeRequest): Promise<string>;
+  invoke(request: ActionRequest, waitMs: number): Promise<Invoked>;
+  /** Resolves when the call is on disk. */
+  accept(request: ActionRequest): Promise<void>;
 }
 
-export function createInvocations(options: InvocationsOptions): Invocations {
-  const { engine, clock, log, identify } = options;
+export function createInvocations({ engine, clock, log }: InvocationsOptions): Invocations {
   const waits = new Waits(clock);
 
-  async function startRun(request: InvokeRequest): Promise<string> {
-    const { action, caller } = request;
-    const { id } = await engine.workflows.start({
+  function startRun({ action, caller, payload, id }: ActionRequest): Promise<unknown> {
+    return engine.workflows.start({
       namespace: engineNamespace(caller),
-      workflow: engineName(action.called, caller),
+      workflow: action.engineName,
       definition: workflowOf(action.action, action.called, caller),
-      input: { json: JSON.parse(Buffer.from(request.payload).toString("utf8") || "{}") as Json },
-      id: identify(),
+      input: { json: JSON.parse(Buffer.from(payload).toString("utf8") || "{}") as Json },
+      id,
       annotations: { whisk: compositeNoteFor(action) as unknown as Json },
     });
-    return id;
   }
 
-  async function invokeComposite(request: InvokeRequest, waitMs: number): Promise<Invoked> {
-    const id = await startRun(request);
+  async function invokeComposite(request: ActionRequest, waitMs: number): Promise<Invoked> {
+    await startRun(request);
+    const { id, activationId } = request;
     const namespace = engineNamespace(request.caller);
-    const activationId = activationIdOf(id);
     if (!(await engine.workflows.ended(namespace, id, waitMs))) return { activationId, pending: true };
     const view = await engine.workflows.run(namespace, id);
     if (view === undefined) return { activationId, pending: true };
     const record = await compositeRecord(view, compositeNoteFor(request.action), engine);
-    return new Finished(record, () => responseOf(record));
+    return new Finished(activationId, record, () => responseOf(record), undefined);
   }
 
-  function invokeCode(request: InvokeRequest, waitMs: number): Promise<Invoked> {
-    const id = identify();
-    const answer = engine.invoker.call(callOf(request, id));
+  function invokeCode(request: ActionRequest, waitMs: number): Promise<Invoked> {
     return new Promise((resolve, reject) => {
-      const timer = waits.after(waitMs, () => resolve({ activationId: activationIdOf(id), pending: true }));
-      answer.then(
-        ({ invocation, status, body, error }) => {
-          timer.cancel();
-          if (error !== undefined) {
-            const { timeout } = request.action.action.limits;
-            resolve(new Finished(invocation, () => failureOf(error.code, error.message, timeout)));
-            return;
-          }
-          const success = successText(status ?? 200, body);
-          resolve(new Finished(invocation, () => answerOf(status ?? 200, body), success));
-        },
-        (thrown: unknown) => {
-          timer.cancel();
-          const error = asVirgaError(thrown);
-          if (error.kind === "system")
-            log.error("an action could not be called", { activation: activationIdOf(id), error });
-          reject(error);
-        },
-      );
+      const call = new ActionCall(request);
+      const blocking = new BlockingCall(call, log, resolve, reject);
+      blocking.patience = waits.after(waitMs, () => resolve({ activationId: call.activationId, pending: true }));
+      engine.invoker.invoke(callOf(call), blocking);
     });
   }
 
@@ -110,44 +79,100 @@ export function createInvocations(options: InvocationsOptions): Invocations {
       isComposite(request.action.action) ? invokeComposite(request, waitMs) : invokeCode(request, waitMs),
 
     async accept(request) {
-      if (isComposite(request.action.action)) return activationIdOf(await startRun(request));
-      const { id } = await engine.dispatcher.accept({ ...callOf(request, identify()), body: request.payload });
-      return activationIdOf(id);
+      if (isComposite(request.action.action)) await startRun(request);
+      else await engine.dispatcher.accept(callOf(new ActionCall(request)));
     },
   };
 }
 
-function callOf({ action, caller, payload, requestId, cause = "api" }: InvokeRequest, id: string) {
+function callOf(call: ActionCall): InvocationRequest & { readonly body: Uint8Array } {
+  const { action, caller, payload, id, transactionId, cause } = call;
   const namespace = engineNamespace(caller);
-  const name = engineName(action.called, caller);
+  const name = action.engineName;
   return {
     id,
     namespace,
     name,
-    cause: { kind: cause, requestId },
+    cause: { kind: cause, requestId: transactionId },
     method: "POST",
     target: "/",
     url: `http://${name}.${namespace}/`,
     headers: jsonHeaders,
     body: payload,
+    known: call,
   };
 }
 
 const jsonHeaders = ["content-type", "application/json"] as const;
 
+/** Gathers the answer of a call of code for whoever waits for it. */
+class BlockingCall implements InvocationSink {
+  /** Runs until the caller is told that the call goes on without him. */
+  patience: Timer | undefined = undefined;
+  readonly #call: ActionCall;
+  readonly #log: Log;
+  readonly #resolve: (invoked: Invoked) => void;
+  readonly #reject: (error: VirgaError) => void;
+  readonly #chunks: Uint8Array[] = [];
+  #status = 200;
+
+  constructor(call: ActionCall, log: Log, resolve: (invoked: Invoked) => void, reject: (error: VirgaError) => void) {
+    this.#call = call;
+    this.#log = log;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  head(status: number): void {
+    this.#status = status;
+  }
+
+  data(chunk: Uint8Array): boolean {
+    this.#chunks.push(chunk);
+    return true;
+  }
+
+  end(invocation: Invocation): void {
+    this.patience?.cancel();
+    const status = this.#status;
+    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+    const success = successText(status, body);
+    this.#resolve(new Finished(this.#call.activationId, invocation, () => answerOf(status, body), success));
+  }
+
+  fail(error: VirgaError, invocation: Invocation | undefined): void {
+    this.patience?.cancel();
+    const { activationId, action } = this.#call;
+    if (invocation === undefined) {
+      if (error.kind === "system")
+        this.#log.error("an action could not be called", { activation: activationId, error });
+      this.#reject(error);
+    } else {
+      const { timeout } = action.action.limits;
+      const failure = (): ActivationResponse => failureOf(error.code, error.message, timeout);
+      this.#resolve(new Finished(activationId, invocation, failure, undefined));
+    }
+  }
+}
+
 /** Most of it is worked out where it is asked for: a success is mostly handed on as it came. */
 class Finished {
-  readonly activationId: string;
   readonly pending = false;
+  readonly activationId: string;
   readonly record: Invocation;
-  readonly successText: string | undefined;
+  readonly success: SuccessText | undefined;
   readonly #respond: () => ActivationResponse;
   #response: ActivationResponse | undefined;
 
-  constructor(record: Invocation, respond: () => ActivationResponse, success?: string) {
-    this.activationId = activationIdOf(record.id);
+  constructor(
+    activationId: string,
+    record: Invocation,
+    respond: () => ActivationResponse,
+    success: SuccessText | undefined,
+  ) {
+    this.activationId = activationId;
     this.record = record;
-    this.successText = success;
+    this.success = success;
     this.#respond = respond;
   }
 

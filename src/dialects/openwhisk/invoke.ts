@@ -29,27 +29,27 @@ export async function invokeAction(
   try {
     const payload = await exchange.body(sizeLimits.payload);
     checkPayload(payload, action);
-    const request = { action, caller, payload, requestId: exchange.transactionId };
+    const { transactionId } = exchange;
+    const { id, activationId } = exchange.callIds();
+    const request = { action, caller, payload, id, activationId, transactionId };
+    const header = ["x-openwhisk-activation-id", activationId];
     if (!isBlocking) {
-      const activationId = await context.invocations.accept(request);
-      exchange.answer(202, { activationId }, ["x-openwhisk-activation-id", activationId]);
+      await context.invocations.accept(request);
+      exchange.answer(202, { activationId }, header);
       return;
     }
     const invoked = await context.invocations.invoke(request, waitMs);
-    const { activationId } = invoked;
-    const header = ["x-openwhisk-activation-id", activationId];
     if (invoked.pending) {
       exchange.answer(202, { activationId }, header);
       return;
     }
     const wantsResult = exchange.flag("result");
-    const { successText: text } = invoked;
-    if (text !== undefined) {
-      exchange.answerText(
-        200,
-        wantsResult ? text : blockingText(invoked, action.called.name, noteFor(action), text),
-        header,
-      );
+    const { success } = invoked;
+    if (success !== undefined) {
+      const text = wantsResult ? success.text : blockingText(invoked, action.called.name, noteFor(action), success);
+      // What stands around the result is ASCII.
+      const isAscii = success.text.length === success.bytes;
+      exchange.answerText(200, text, header, isAscii ? text.length : undefined);
       return;
     }
     const { statusCode, result } = invoked.response;

@@ -33,8 +33,13 @@ export function whiskNamespace(namespace: string): string {
 
 /** The name of the function, workflow, topic or subscription that stands for an entity, in the namespace `caller`. */
 export function engineName({ namespace, package: inPackage, name }: QualifiedName, caller: string): string {
-  const own = inPackage === undefined ? encodePart(name) : `${encodePart(inPackage)}.${encodePart(name)}`;
+  const own = nameIn(inPackage, name);
   return namespace === caller ? own : `@${encodePart(namespace)}.${own}`;
+}
+
+/** The same in the namespace that the entity lies in. */
+export function nameIn(inPackage: string | undefined, name: string): string {
+  return inPackage === undefined ? encodePart(name) : `${encodePart(inPackage)}.${encodePart(name)}`;
 }
 
 /** The way back. Undefined for a name that is none of OpenWhisk's. */

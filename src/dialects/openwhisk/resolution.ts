@@ -2,7 +2,7 @@
 import type { Json } from "../../core/workflow/definition.ts";
 import type { Action, KeyValues, Package } from "./entities.ts";
 import { forbidden, notFound } from "./errors.ts";
-import { pathOf, type QualifiedName } from "./names.ts";
+import { engineName, pathOf, type QualifiedName } from "./names.ts";
 
 /** What is asked of the documents. A value where it is in memory, a promise where it has to be read. */
 export interface Documents {
@@ -20,6 +20,8 @@ export interface ResolvedAction {
   readonly called: QualifiedName;
   /** `namespace/package/name` of the provider. */
   readonly path: string;
+  /** What it is called in the engine's namespace of the caller. */
+  readonly engineName: string;
   /** `namespace/package`, where it is reached through a binding. */
   readonly binding?: string;
   /** Parameters of package and binding, as their documents have them. */
@@ -41,7 +43,7 @@ export function resolveAction(documents: Documents, called: QualifiedName, calle
   if (called.package === undefined) {
     if (called.namespace !== caller) throw forbidden();
     const action = documents.action(called.namespace, undefined, called.name);
-    return soon(action, (found) => resolved(called, called, found, []));
+    return soon(action, (found) => resolved(called, called, caller, found, []));
   }
   return soon(documents.package(called.namespace, called.package), (inPackage) =>
     throughPackage(documents, called, caller, inPackage),
@@ -78,14 +80,14 @@ function throughPackage(
   const { binding } = inPackage;
   if (binding === undefined) {
     const action = documents.action(called.namespace, inPackage.name, called.name);
-    return soon(action, (found) => resolved(called, called, found, [inPackage.parameters]));
+    return soon(action, (found) => resolved(called, called, caller, found, [inPackage.parameters]));
   }
   return soon(documents.package(binding.namespace, binding.name), (provider) => {
     if (provider === undefined) throw binding.namespace === caller ? notFound() : forbidden();
     if (binding.namespace !== called.namespace && !provider.publish) throw forbidden();
     const at: QualifiedName = { namespace: binding.namespace, package: binding.name, name: called.name };
     return soon(documents.action(binding.namespace, binding.name, called.name), (found) =>
-      resolved(called, at, found, [provider.parameters, inPackage.parameters]),
+      resolved(called, at, caller, found, [provider.parameters, inPackage.parameters]),
     );
   });
 }
@@ -93,6 +95,7 @@ function throughPackage(
 function resolved(
   called: QualifiedName,
   provider: QualifiedName,
+  caller: string,
   action: Action | undefined,
   beneath: readonly KeyValues[],
 ): ResolvedAction {
@@ -106,6 +109,7 @@ function resolved(
     provider,
     called,
     path: pathOf(provider).slice(1),
+    engineName: engineName(called, caller),
     ...(isBound ? { binding: `${called.namespace}/${called.package}` } : {}),
     beneath,
     defaults: mergedDefaults([...beneath, action.parameters]),

@@ -38,22 +38,14 @@ export function serveNamespaces(
   path: string,
   subject: Subject,
 ): Promise<void> | undefined {
-  const parts = split(path);
-  const [given, collection, first, second, ...rest] = parts;
   const caller = subject.namespace;
-  if (given === undefined || (given === "" && parts.length === 1)) {
+  if (path === "" || path === "/") {
     only(exchange, "GET");
     exchange.answer(200, [caller]);
     return undefined;
   }
+  const [given, collection, first, second] = partsOf(path);
   const namespace = given === "_" ? caller : given;
-  if (collection === undefined || rest.length > 0 || !isEntityName(namespace)) throw notFound();
-  const illegal = parts.slice(2).find((part) => part !== "" && !isEntityName(part));
-  if (illegal !== undefined) {
-    throw malformed(
-      `${JSON.stringify(illegal.slice(0, 64))} is no name of an entity: use at most 256 letters, digits and _ @ . & - or blanks, with a letter, a digit or _ first and no blank last.`,
-    );
-  }
   switch (collection) {
     case "limits":
       own(namespace, caller);
@@ -245,9 +237,41 @@ function notAllowed({ method }: Exchange): WhiskError {
   return new WhiskError(405, `HTTP method not allowed: ${method} is nothing for this resource.`);
 }
 
-/** The decoded parts behind the first slash; an empty last one is a slash at the end. */
+/** The parts behind `/namespaces/`; an empty last one is a slash at the end. */
+type Parts = readonly [namespace: string, collection: string, first?: string, second?: string];
+
+/** Clients ask for the same few again and again. */
+const knownParts = new Map<string, Parts>();
+const mostKnownParts = 10_000;
+const longestKnownPath = 256;
+
+function partsOf(path: string): Parts {
+  const known = knownParts.get(path);
+  if (known !== undefined) return known;
+  if (path.length > longestKnownPath) return readParts(path);
+  // A slice would keep the whole URL.
+  const copy = Buffer.from(path, "latin1").toString("latin1");
+  const parts = readParts(copy);
+  if (knownParts.size >= mostKnownParts) knownParts.clear();
+  knownParts.set(copy, parts);
+  return parts;
+}
+
+function readParts(path: string): Parts {
+  const [namespace, collection, first, second, ...rest] = split(path);
+  if (namespace === undefined || collection === undefined || rest.length > 0 || !isEntityName(namespace))
+    throw notFound();
+  for (const name of [first, second]) {
+    if (name === undefined || name === "" || isEntityName(name)) continue;
+    throw malformed(
+      `${JSON.stringify(name.slice(0, 64))} is no name of an entity: use at most 256 letters, digits and _ @ . & - or blanks, with a letter, a digit or _ first and no blank last.`,
+    );
+  }
+  return [namespace, collection, first, second];
+}
+
+/** The decoded parts behind the first slash. */
 function split(path: string): string[] {
-  if (path === "" || path === "/") return [];
   try {
     return path
       .slice(1)

@@ -8,7 +8,14 @@ import type { CodeExec } from "../../../src/dialects/openwhisk/entities.ts";
 import type { StoredAction } from "../../../src/dialects/openwhisk/entity-store.ts";
 import { node } from "../../../src/dialects/openwhisk/languages/node.ts";
 import { archiveOf, type Projection, projectionOf } from "../../../src/dialects/openwhisk/projection.ts";
-import { listOf, listType, objectOf, objectType, type Run } from "../../../src/dialects/openwhisk/run-body.ts";
+import {
+  listOf,
+  listType,
+  objectOf,
+  objectType,
+  type Run,
+  Standing,
+} from "../../../src/dialects/openwhisk/run-body.ts";
 import { openFileArtifacts } from "../../../src/drivers/artifacts/files/artifacts.ts";
 import { systemChance, systemClock } from "../../../src/drivers/host/clock.ts";
 import { createMemoryStore } from "../../../src/drivers/store/memory/store.ts";
@@ -92,6 +99,8 @@ export class ActionBench {
   }
 }
 
+type About = Partial<Run> & { readonly apiHost?: string | undefined; readonly apiKey?: string };
+
 export class StartedAction {
   readonly running = new Running();
   readonly #takesList: boolean;
@@ -101,18 +110,14 @@ export class StartedAction {
   }
 
   /** A call as the call adapter makes it. */
-  async run(value: Json = {}, about: Partial<Run> = {}): Promise<Ran> {
+  async run(value: Json = {}, { apiHost, apiKey, ...about }: About = {}): Promise<Ran> {
     const run: Run = {
       value: JSON.stringify(value),
-      namespace: "guest",
-      action: "/guest/subject",
-      version: "0.0.1",
       activation: "0123456789abcdef0123456789abcdef",
       transaction: "transaction",
       deadline: Date.now() + 20_000,
-      apiHost: undefined,
-      apiKey: undefined,
       env: undefined,
+      standing: new Standing("guest", "/guest/subject", "0.0.1", apiHost, apiKey),
       ...about,
     };
     const { status, text, error } = await this.running.call({
