@@ -6,7 +6,7 @@ import { Platform } from "../test/platform/harness.ts";
 
 export const name = "openwhisk";
 
-const rounds = 7;
+const rounds = 11;
 const seconds = 2;
 /** V8 compiles a function for good from its 3,000th call on: by default, and where its types have settled. */
 const warmUpCalls = 3500;

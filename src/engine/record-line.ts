@@ -22,9 +22,11 @@ export type Frame = readonly [
   resultHeaders?: readonly string[] | null,
 ];
 
-/** Collects the frames of one segment while its lines are written. */
+/** Writes the lines of one segment, and collects their frames. */
 export class LineWriter {
-  readonly frames: Frame[] = [];
+  /** As JSON. */
+  readonly frames: string[] = [];
+  readonly #number = ++writers;
 
   line(record: Invocation): string {
     const { timings, usage, cause } = record;
@@ -48,28 +50,57 @@ export class LineWriter {
   }
 
   #frame(record: Invocation): number {
-    const { frames } = this;
-    const headers = plainResult(record) === undefined ? null : record.result!.headers;
-    // The newest first: neighbours are often calls of one function.
-    for (let index = frames.length - 1; index >= 0; index--)
-      if (isOf(record, frames[index]!) && areSame(headers, frames[index]![11] ?? null)) return index;
-    return (
-      frames.push([
-        record.namespace,
-        record.name,
-        record.revision,
-        record.instance ?? null,
-        record.cause.kind,
-        record.status,
-        record.attempt,
-        record.responseStatus ?? null,
-        record.usage.memoryMb,
-        record.usage.coldStart,
-        record.annotations ?? null,
-        headers,
-      ]) - 1
-    );
+    const known = knownFrame(record);
+    if (known.writer !== this.#number) {
+      known.writer = this.#number;
+      known.place = this.frames.push(known.text) - 1;
+    }
+    return known.place;
   }
+}
+
+let writers = 0;
+
+interface KnownFrame {
+  readonly frame: Frame;
+  readonly text: string;
+  /** Who wrote it last, and where. */
+  writer: number;
+  place: number;
+}
+
+/** By instance: the calls of the next segment mostly have the frames of those before. */
+const knownFrames = new Map<string, KnownFrame[]>();
+const mostInstances = 4096;
+/** More have those whose annotations are no two calls' own. */
+const mostOfInstance = 16;
+
+function knownFrame(record: Invocation): KnownFrame {
+  const instance = record.instance ?? "";
+  const headers = plainResult(record) === undefined ? null : record.result!.headers;
+  let frames = knownFrames.get(instance);
+  if (frames === undefined || frames.length > mostOfInstance) {
+    if (knownFrames.size >= mostInstances) knownFrames.clear();
+    knownFrames.set(instance, (frames = []));
+  }
+  for (const known of frames) if (isOf(record, headers, known.frame)) return known;
+  const frame: Frame = [
+    record.namespace,
+    record.name,
+    record.revision,
+    record.instance ?? null,
+    record.cause.kind,
+    record.status,
+    record.attempt,
+    record.responseStatus ?? null,
+    record.usage.memoryMb,
+    record.usage.coldStart,
+    record.annotations ?? null,
+    headers,
+  ];
+  const known = { frame, text: JSON.stringify(frame), writer: 0, place: 0 };
+  frames.push(known);
+  return known;
 }
 
 /** Throws a SyntaxError for what is no JSON. */
@@ -191,7 +222,7 @@ true satisfies Written<
   "coldStart" | "billedMs" | "memoryMb" | "memoryPeakBytes" | "cpuMs" | "bytesIn" | "bytesOut"
 >;
 
-function isOf(record: Invocation, frame: Frame): boolean {
+function isOf(record: Invocation, headers: readonly string[] | null, frame: Frame): boolean {
   return (
     record.instance === (frame[3] ?? undefined) &&
     record.name === frame[1] &&
@@ -203,7 +234,8 @@ function isOf(record: Invocation, frame: Frame): boolean {
     record.annotations === (frame[10] ?? undefined) &&
     record.cause.kind === frame[4] &&
     record.attempt === frame[6] &&
-    record.usage.memoryMb === frame[8]
+    record.usage.memoryMb === frame[8] &&
+    areSame(headers, frame[11] ?? null)
   );
 }
 

@@ -167,8 +167,8 @@ class Draft {
       untimed: this.#untimed,
       values: this.#values,
     };
-    const description: Description = { ...summary, frames: this.#writer.frames };
-    const data = Buffer.from(`${JSON.stringify(description)}\n${this.#lines.join("\n")}`);
+    const description = `${JSON.stringify(summary).slice(0, -1)},"frames":[${this.#writer.frames.join(",")}]}`;
+    const data = Buffer.from(`${description}\n${this.#lines.join("\n")}`);
     return { summary, invocations: this.invocations, data };
   }
 }

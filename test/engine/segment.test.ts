@@ -13,7 +13,7 @@ const duration = fc.oneof(
 const count = fc.nat({ max: 10 ** 9 });
 const id = fc.oneof(fc.uuid({ version: 7 }), fc.stringMatching(/^[0-9a-f]{32}$/));
 
-const records: fc.Arbitrary<Invocation> = fc
+const plainRecords: fc.Arbitrary<Invocation> = fc
   .record({
     id,
     namespace: fc.constantFrom("default", "team"),
@@ -63,6 +63,29 @@ const records: fc.Arbitrary<Invocation> = fc
     idempotencyKey: optional(fc.string()),
   })
   .map((record) => JSON.parse(JSON.stringify(record)) as Invocation);
+
+/** One object for many calls, as dialects have it, and each call its own. */
+const annotations = fc.oneof(
+  fc.constantFrom(undefined, { note: { path: "guest/hello" } }, { note: { path: "guest/others" } }),
+  fc.string().map((note) => ({ note })),
+);
+/** Calls of one instance, which may differ in nothing that a frame has. */
+const alike = plainRecords.map((record): Invocation => ({
+  ...record,
+  namespace: "default",
+  name: "hello",
+  revision: 1,
+  instance: "01a214f4-c6fc-7374-8c69-623e9238dd85",
+  cause: { ...record.cause, kind: "http" },
+  status: "succeeded",
+  attempt: 1,
+  responseStatus: 200,
+  timings: { acceptedAt: 1.8e12, queueMs: 0.031, coldStartMs: 0, initMs: 0, runMs: 0.65, totalMs: 0.67 },
+  usage: { ...record.usage, memoryMb: 128, coldStart: false, cpuMs: 0.5 },
+}));
+const records = fc
+  .tuple(fc.oneof(plainRecords, alike), annotations)
+  .map(([record, found]): Invocation => (found === undefined ? record : { ...record, annotations: found }));
 
 test("what is written into segments is read from them, whole and exactly", () => {
   fc.assert(

@@ -12,16 +12,7 @@ import { node } from "./languages/node.ts";
 import { pathOf, qualifiedName, whiskNamespace } from "./names.ts";
 import { type Payload, readPayload } from "./payload.ts";
 import { listOf, listType, objectOf, objectType, type Run, Standing } from "./run-body.ts";
-import {
-  annotation,
-  type Documents,
-  isConductor,
-  isTruthy,
-  type MaybeSoon,
-  type ResolvedAction,
-  resolveAction,
-  soon,
-} from "./resolution.ts";
+import { type Documents, isConductor, type MaybeSoon, type ResolvedAction, resolveAction, soon } from "./resolution.ts";
 
 export interface CallAdapterOptions {
   /** Where actions reach the platform, such as `http://127.0.0.1:3233`; undefined while nothing listens. */
@@ -57,10 +48,8 @@ export function createCallAdapter({ documents, apiKeyOf, apiHost }: CallAdapterO
   }
 
   function prepared(call: AdaptedCall, whisk: WhiskCall): MaybeSoon<PreparedCall> {
-    const { annotations } = whisk.action.action;
     const value = merged(whisk.action, call.body);
-    const key = annotation(annotations, "provide-api-key");
-    if (key !== undefined && !isTruthy(key)) return withKey(call, whisk, value, undefined);
+    if (!whisk.action.getsKey) return withKey(call, whisk, value, undefined);
     return soon(apiKeyOf(whisk.caller), (apiKey) => withKey(call, whisk, value, apiKey));
   }
 
@@ -111,16 +100,20 @@ function standingOf(
   return standing;
 }
 
-export function noteFor(found: Omit<ResolvedAction, "defaults">): WhiskNote {
-  let note = notes.get(found);
-  if (note === undefined) notes.set(found, (note = newNote(found)));
-  return note;
+export function noteFor(found: ResolvedAction): WhiskNote {
+  return annotationsFor(found)["whisk"] as unknown as WhiskNote;
 }
 
-/** The same object for the same action: what writes it down many times sees that it is the same. */
-const notes = new WeakMap<object, WhiskNote>();
+/** For the records of its calls: the same object for all of them, so that what writes them down sees that it is the same. */
+function annotationsFor(found: ResolvedAction): Readonly<Record<string, Json>> {
+  let annotations = kept.get(found);
+  if (annotations === undefined) kept.set(found, (annotations = { whisk: newNote(found) as unknown as Json }));
+  return annotations;
+}
 
-function newNote({ action, path, binding }: Omit<ResolvedAction, "defaults">): WhiskNote {
+const kept = new WeakMap<ResolvedAction, Readonly<Record<string, Json>>>();
+
+function newNote({ action, path, binding }: ResolvedAction): WhiskNote {
   return {
     path,
     kind: action.exec.kind,
@@ -130,16 +123,8 @@ function newNote({ action, path, binding }: Omit<ResolvedAction, "defaults">): W
   };
 }
 
-function annotationsFor(found: ResolvedAction): Readonly<Record<string, Json>> {
-  let annotations = kept.get(found);
-  if (annotations === undefined) kept.set(found, (annotations = { whisk: noteFor(found) as unknown as Json }));
-  return annotations;
-}
-
-const kept = new WeakMap<ResolvedAction, Readonly<Record<string, Json>>>();
-
 /** Of a run of a sequence or composition. */
-export function compositeNoteFor(found: Omit<ResolvedAction, "defaults">): WhiskNote {
+export function compositeNoteFor(found: ResolvedAction): WhiskNote {
   return { ...noteFor(found), ...(isConductor(found.action) ? { conductor: true } : {}) };
 }
 

@@ -11,7 +11,6 @@ import { compositeNoteFor } from "./call-adapter.ts";
 import { compositeRecord, workflowOf } from "./composite.ts";
 import type { Activation, ActivationResponse } from "./entities.ts";
 import { engineNamespace } from "./names.ts";
-import { isComposite } from "./resolution.ts";
 import { Waits } from "./waits.ts";
 
 export interface InvocationsOptions {
@@ -76,10 +75,10 @@ export function createInvocations({ engine, clock, log }: InvocationsOptions): I
 
   return {
     invoke: (request, waitMs) =>
-      isComposite(request.action.action) ? invokeComposite(request, waitMs) : invokeCode(request, waitMs),
+      request.action.isComposite ? invokeComposite(request, waitMs) : invokeCode(request, waitMs),
 
     async accept(request) {
-      if (isComposite(request.action.action)) await startRun(request);
+      if (request.action.isComposite) await startRun(request);
       else await engine.dispatcher.accept(callOf(new ActionCall(request)));
     },
   };

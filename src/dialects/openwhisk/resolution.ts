@@ -22,6 +22,10 @@ export interface ResolvedAction {
   readonly path: string;
   /** What it is called in the engine's namespace of the caller. */
   readonly engineName: string;
+  /** It runs as a workflow, not as a call of one function. */
+  readonly isComposite: boolean;
+  /** Its program may call back with the key of the caller's user. */
+  readonly getsKey: boolean;
   /** `namespace/package`, where it is reached through a binding. */
   readonly binding?: string;
   /** Parameters of package and binding, as their documents have them. */
@@ -103,6 +107,7 @@ function resolved(
   const isPlain = called === provider && called.package === undefined;
   const known = isPlain ? plain.get(action) : undefined;
   if (known !== undefined) return known;
+  const key = annotation(action.annotations, "provide-api-key");
   const isBound = called.namespace !== provider.namespace || called.package !== provider.package;
   const found: ResolvedAction = {
     action,
@@ -110,6 +115,8 @@ function resolved(
     called,
     path: pathOf(provider).slice(1),
     engineName: engineName(called, caller),
+    isComposite: isComposite(action),
+    getsKey: key === undefined || isTruthy(key),
     ...(isBound ? { binding: `${called.namespace}/${called.package}` } : {}),
     beneath,
     defaults: mergedDefaults([...beneath, action.parameters]),
