@@ -70,7 +70,7 @@ export class ProcessorAffinity {
     );
     const { affinity } = this.#stance;
     this.#hold(affinity !== "any");
-    for (const seat of this.#seats.values()) if (seat.isBrief) seat.move(affinity);
+    for (const seat of this.#seats.values()) seat.follow(affinity);
     this.#lookedAt = now;
     this.#activeBefore = active;
     if (this.#seats.size > 0) return this.#arm(isBusy ? busyLookMs : idleLookMs);
@@ -121,7 +121,7 @@ class Seat {
     } else if (now - this.#busyAt >= restMs) {
       // What it does without a call is nobody's to measure: it must not do it where the server is.
       this.isBrief = false;
-      this.move("any");
+      if (this.#affinity === "server") this.move("any");
     } else if (ended > 0 && now >= this.#freeUntil) {
       this.isBrief = true;
     }
@@ -129,6 +129,12 @@ class Seat {
     this.#cpuMicros = accountedCpuMicros;
     this.#oldest = oldest;
     return this.isBrief ? cpuMicros : 0;
+  }
+
+  /** One that rests may stay away from the server's processor: who is called again soon is not moved twice each time. */
+  follow(affinity: Affinity): void {
+    if (this.isBrief) this.move(affinity);
+    else if (affinity !== "others" && this.#affinity === "others") this.move("any");
   }
 
   move(affinity: Affinity): void {

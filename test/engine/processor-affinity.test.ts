@@ -126,6 +126,31 @@ test("a server that never rests has its processor alone, and all are free where 
   assert.deepEqual(one.moves, ["server", "others", "any"]);
 });
 
+test("an instance without a call stays away from a server that never rests, until all are free", async () => {
+  const { clock, server, affinity } = setting();
+  const [busy, resting] = [new Instance(), new Instance()];
+  for (const { worker } of [busy, resting]) affinity.add(worker);
+  resting.ended(1, 100);
+  const go = async (turns: number, activeMs: number): Promise<void> => {
+    for (let turn = 0; turn < turns; turn++) {
+      busy.ended(100, 100);
+      server.activeMs += activeMs;
+      await clock.advance(50);
+    }
+  };
+  await go(1, 10);
+  await go(7, 50);
+  assert.deepEqual(resting.moves, ["server", "others"]);
+  await go(60, 50);
+  assert.deepEqual(resting.moves, ["server", "others"]);
+  resting.ended(1, 100);
+  await go(1, 50);
+  assert.deepEqual(resting.moves, ["server", "others"]);
+  await go(30, 50);
+  await go(4, 10);
+  assert.deepEqual(resting.moves, ["server", "others", "any"]);
+});
+
 test("what is over is not moved; without instances it does not look, and at its end the server is free", async () => {
   const { clock, server, affinity } = setting();
   const [one, other] = [new Instance(), new Instance()];

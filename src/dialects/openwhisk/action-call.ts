@@ -1,8 +1,8 @@
 import type { Cause } from "../../core/model.ts";
 import type { ResolvedAction } from "./resolution.ts";
 
-/** What an `ActionCall` is made from. */
-export interface ActionRequest {
+/** One call of an action, as the REST API or the web makes it. The call adapter finds here what was worked out for it before. */
+export class ActionCall {
   readonly action: ResolvedAction;
   /** The namespace that calls, and owns the activation. */
   readonly caller: string;
@@ -12,20 +12,9 @@ export interface ActionRequest {
   readonly id: string;
   readonly activationId: string;
   readonly transactionId: string;
-  readonly cause?: Cause["kind"];
-}
-
-/** One call of an action, as the REST API or the web makes it. The call adapter finds here what was worked out for it before. */
-export class ActionCall implements ActionRequest {
-  readonly action: ResolvedAction;
-  readonly caller: string;
-  readonly payload: Uint8Array;
-  readonly id: string;
-  readonly activationId: string;
-  readonly transactionId: string;
   readonly cause: Cause["kind"];
 
-  constructor({ action, caller, payload, id, activationId, transactionId, cause = "api" }: ActionRequest) {
+  constructor({ action, caller, payload, id, activationId, transactionId, cause }: ActionCall) {
     this.action = action;
     this.caller = caller;
     this.payload = payload;

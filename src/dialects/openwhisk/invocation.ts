@@ -5,7 +5,7 @@ import type { Json } from "../../core/workflow/definition.ts";
 import type { Engine, InvocationRequest, InvocationSink } from "../../engine/engine.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
 import type { Log } from "../../ports/log.ts";
-import { ActionCall, type ActionRequest } from "./action-call.ts";
+import type { ActionCall } from "./action-call.ts";
 import { activationOf, answerOf, failureOf, responseOf, type SuccessText, successText } from "./activation.ts";
 import { compositeNoteFor } from "./call-adapter.ts";
 import { compositeRecord, workflowOf } from "./composite.ts";
@@ -34,15 +34,15 @@ export type Invoked =
 
 export interface Invocations {
   /** Waits for up to `waitMs`; the call goes on when the time is over, and when the caller has gone away. */
-  invoke(request: ActionRequest, waitMs: number): Promise<Invoked>;
+  invoke(call: ActionCall, waitMs: number): Promise<Invoked>;
   /** Resolves when the call is on disk. */
-  accept(request: ActionRequest): Promise<void>;
+  accept(call: ActionCall): Promise<void>;
 }
 
 export function createInvocations({ engine, clock, log }: InvocationsOptions): Invocations {
   const waits = new Waits(clock);
 
-  function startRun({ action, caller, payload, id }: ActionRequest): Promise<unknown> {
+  function startRun({ action, caller, payload, id }: ActionCall): Promise<unknown> {
     return engine.workflows.start({
       namespace: engineNamespace(caller),
       workflow: action.engineName,
@@ -53,20 +53,19 @@ export function createInvocations({ engine, clock, log }: InvocationsOptions): I
     });
   }
 
-  async function invokeComposite(request: ActionRequest, waitMs: number): Promise<Invoked> {
-    await startRun(request);
-    const { id, activationId } = request;
-    const namespace = engineNamespace(request.caller);
+  async function invokeComposite(call: ActionCall, waitMs: number): Promise<Invoked> {
+    await startRun(call);
+    const { id, activationId } = call;
+    const namespace = engineNamespace(call.caller);
     if (!(await engine.workflows.ended(namespace, id, waitMs))) return { activationId, pending: true };
     const view = await engine.workflows.run(namespace, id);
     if (view === undefined) return { activationId, pending: true };
-    const record = await compositeRecord(view, compositeNoteFor(request.action), engine);
+    const record = await compositeRecord(view, compositeNoteFor(call.action), engine);
     return new Finished(activationId, record, () => responseOf(record), undefined);
   }
 
-  function invokeCode(request: ActionRequest, waitMs: number): Promise<Invoked> {
+  function invokeCode(call: ActionCall, waitMs: number): Promise<Invoked> {
     return new Promise((resolve, reject) => {
-      const call = new ActionCall(request);
       const blocking = new BlockingCall(call, log, resolve, reject);
       blocking.patience = waits.after(waitMs, () => resolve({ activationId: call.activationId, pending: true }));
       engine.invoker.invoke(callOf(call), blocking);
@@ -74,12 +73,11 @@ export function createInvocations({ engine, clock, log }: InvocationsOptions): I
   }
 
   return {
-    invoke: (request, waitMs) =>
-      request.action.isComposite ? invokeComposite(request, waitMs) : invokeCode(request, waitMs),
+    invoke: (call, waitMs) => (call.action.isComposite ? invokeComposite(call, waitMs) : invokeCode(call, waitMs)),
 
-    async accept(request) {
-      if (request.action.isComposite) await startRun(request);
-      else await engine.dispatcher.accept(callOf(new ActionCall(request)));
+    async accept(call) {
+      if (call.action.isComposite) await startRun(call);
+      else await engine.dispatcher.accept(callOf(call));
     },
   };
 }

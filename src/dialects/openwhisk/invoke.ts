@@ -1,5 +1,6 @@
 /** POST `/namespaces/NS/actions/…` (contract sections 1.3, 2.3). */
 import type { Json } from "../../core/workflow/definition.ts";
+import { ActionCall } from "./action-call.ts";
 import { blockingText } from "./activation.ts";
 import { noteFor } from "./call-adapter.ts";
 import type { WhiskContext } from "./context.ts";
@@ -31,14 +32,14 @@ export async function invokeAction(
     checkPayload(payload, action);
     const { transactionId } = exchange;
     const { id, activationId } = exchange.callIds();
-    const request = { action, caller, payload, id, activationId, transactionId };
+    const call = new ActionCall({ action, caller, payload, id, activationId, transactionId, cause: "api" });
     const header = ["x-openwhisk-activation-id", activationId];
     if (!isBlocking) {
-      await context.invocations.accept(request);
+      await context.invocations.accept(call);
       exchange.answer(202, { activationId }, header);
       return;
     }
-    const invoked = await context.invocations.invoke(request, waitMs);
+    const invoked = await context.invocations.invoke(call, waitMs);
     if (invoked.pending) {
       exchange.answer(202, { activationId }, header);
       return;

@@ -75,6 +75,7 @@ test("what the API has worked out for a call is taken as it is", async () => {
     id: "unused",
     activationId: "f".repeat(32),
     transactionId: "its own",
+    cause: "api",
   });
   const { body } = await bodyFor(node.handler, "guest", { name: "nothing by this name", cause: {}, known });
   assert.deepEqual((body as unknown[]).slice(0, 2), ["f".repeat(32), "its own"]);

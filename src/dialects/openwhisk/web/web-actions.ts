@@ -1,5 +1,6 @@
 /** `/api/v1/web/…`: actions as web pages and web services (contract section 2.4). */
 import type { Json } from "../../../core/workflow/definition.ts";
+import { ActionCall } from "../action-call.ts";
 import type { WhiskContext } from "../context.ts";
 import { notFound, WhiskError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
@@ -62,17 +63,15 @@ export async function serve(
   );
   const over = context.throttles.invocation(owner, context.subjects.get(owner));
   try {
-    const invoked = await context.invocations.invoke(
-      {
-        action,
-        caller: owner,
-        payload: Buffer.from(JSON.stringify(args)),
-        ...exchange.callIds(),
-        transactionId: exchange.transactionId,
-        cause: "http",
-      },
-      longestWaitMs,
-    );
+    const call = new ActionCall({
+      action,
+      caller: owner,
+      payload: Buffer.from(JSON.stringify(args)),
+      ...exchange.callIds(),
+      transactionId: exchange.transactionId,
+      cause: "http",
+    });
+    const invoked = await context.invocations.invoke(call, longestWaitMs);
     const id = ["x-openwhisk-activation-id", invoked.activationId];
     if (invoked.pending) {
       const document = { error: "Response not yet ready.", code: exchange.transactionId };
