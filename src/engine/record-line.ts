@@ -71,7 +71,10 @@ interface KnownFrame {
 
 /** By instance: the calls of the next segment mostly have the frames of those before. */
 const knownFrames = new Map<string, KnownFrame[]>();
-const mostInstances = 4096;
+/** Characters that are kept, however many instances there were and whatever headers they answer with. */
+const mostKept = 4 * 2 ** 20;
+let kept = 0;
+const none: readonly KnownFrame[] = [];
 /** More have those whose annotations are no two calls' own. */
 const mostOfInstance = 16;
 
@@ -79,11 +82,8 @@ function knownFrame(record: Invocation): KnownFrame {
   const instance = record.instance ?? "";
   const headers = plainResult(record) === undefined ? null : record.result!.headers;
   let frames = knownFrames.get(instance);
-  if (frames === undefined || frames.length > mostOfInstance) {
-    if (knownFrames.size >= mostInstances) knownFrames.clear();
-    knownFrames.set(instance, (frames = []));
-  }
-  for (const known of frames) if (isOf(record, headers, known.frame)) return known;
+  for (const known of frames ?? none) if (isOf(record, headers, known.frame)) return known;
+  if (frames === undefined || frames.length >= mostOfInstance) knownFrames.set(instance, (frames = []));
   const frame: Frame = [
     record.namespace,
     record.name,
@@ -100,6 +100,11 @@ function knownFrame(record: Invocation): KnownFrame {
   ];
   const known = { frame, text: JSON.stringify(frame), writer: 0, place: 0 };
   frames.push(known);
+  kept += known.text.length;
+  if (kept > mostKept) {
+    knownFrames.clear();
+    kept = 0;
+  }
   return known;
 }
 

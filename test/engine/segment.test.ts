@@ -134,3 +134,32 @@ test("an ordinary call's record takes less than 200 bytes", () => {
   assert.equal(more.length, 0);
   assert.ok(segment!.data.length / 200 < 200, `${segment!.data.length / 200} bytes each`);
 });
+
+test("a segment of an earlier version, whose results stand with their heads, is read as well", () => {
+  const data = Buffer.from(
+    [
+      '{"min":1795647919011,"max":1795647919011,"count":1,"names":64,"statuses":4,"untimed":0,"values":0,' +
+        '"frames":[["guest","hello",1,"i1","api","succeeded",1,200,256,false,{"whisk":{"path":"guest/hello"}}]]}',
+      '["01a214f4-d3a3-7119-b851-000000000001",0,1795647919011,31,0,0,650,670,1,5,490,2,2,"trace",null,' +
+        '{"result":{"status":200,"headers":["content-type","application/json"],"body":"e30="}}]',
+    ].join("\n"),
+  );
+  const [record] = readSegment(data);
+  assert.deepEqual(record?.result, { status: 200, headers: ["content-type", "application/json"], body: "e30=" });
+  assert.deepEqual(record?.annotations, { whisk: { path: "guest/hello" } });
+  assert.deepEqual(findInSegment(data, "01a214f4-d3a3-7119-b851-000000000001"), record);
+});
+
+test("records are whole where each answers with long headers of its own", () => {
+  const [plain] = fc.sample(alike, 1);
+  const given = Array.from({ length: 600 }, (_, n): Invocation => {
+    const headers = ["content-type", "text/plain", "x-own", `${n % 300} ${"x".repeat(20_000)}`];
+    return {
+      ...plain!,
+      id: `01a214f4-d3a3-7119-b851-${String(n).padStart(12, "0")}`,
+      result: { status: 200, headers, body: "e30=" },
+    };
+  });
+  const read = toSegments(given).flatMap(({ data }) => readSegment(data));
+  assert.deepEqual(read, given);
+});

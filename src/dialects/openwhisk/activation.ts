@@ -1,4 +1,5 @@
 /** Invocation records as OpenWhisk's activations (contract section 1.7). */
+import { isAscii } from "node:buffer";
 import type { Invocation } from "../../core/model.ts";
 import type { Json } from "../../core/workflow/definition.ts";
 import type { Activation, ActionLimits, ActivationResponse, KeyValues } from "./entities.ts";
@@ -63,15 +64,19 @@ const constants = new WeakMap<WhiskNote, string>();
 /** An action's result as JSON text. */
 export interface SuccessText {
   readonly text: string;
-  /** Its length as UTF-8; that of the text where it is ASCII. */
+  /** Its length as UTF-8. */
   readonly bytes: number;
+  readonly isAscii: boolean;
 }
 
 /** Of an answer that is a plain success: a JSON object of the right size without an `error` anywhere; else undefined. */
 export function successText(status: number, body: Uint8Array): SuccessText | undefined {
   if (status !== 200 || body.length > resultBytes || body[0] !== openingBrace) return undefined;
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
-  return text.includes('"error"') ? undefined : { text, bytes: body.length };
+  if (text.includes('"error"')) return undefined;
+  const ascii = isAscii(body);
+  // What is no UTF-8 was replaced by what takes more room.
+  return { text, bytes: ascii ? body.length : Buffer.byteLength(text), isAscii: ascii };
 }
 
 const openingBrace = 0x7b;

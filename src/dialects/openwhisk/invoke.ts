@@ -49,8 +49,7 @@ export async function invokeAction(
     if (success !== undefined) {
       const text = wantsResult ? success.text : blockingText(invoked, action.called.name, noteFor(action), success);
       // What stands around the result is ASCII.
-      const isAscii = success.text.length === success.bytes;
-      exchange.answerText(200, text, header, isAscii ? text.length : undefined);
+      exchange.answerText(200, text, header, success.isAscii ? text.length : undefined);
       return;
     }
     const { statusCode, result } = invoked.response;
